@@ -1,0 +1,20 @@
+# The one door for people and for CI. `just --list` shows what there is.
+
+# Serve the sample call and stream it through a real WebSocket client.
+demo:
+    scripts/demo
+
+# Every test.
+test:
+    scripts/test
+
+# Everything that CI checks.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    scripts/test
+
+# Benchmarks of the CPU backend; benches/README.md says how to compare with PyTorch.
+bench:
+    cargo bench

@@ -1,0 +1,92 @@
+//! `GET /v1/listen`: checks the request, takes a slot for each lane, upgrades, and starts the stream's actor.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
+
+use super::socket::{Socket, is_upgrade};
+use super::{State, errors};
+use crate::error::ApiError;
+use crate::stream::actor::{Connected, FramesArrived, Setup, StreamActor};
+use crate::stream::pipe::{FromClient, Pipe};
+use crate::stream::session::{Session, StreamInfo};
+use crate::telemetry::compatible::Kind;
+use crate::text::words::Vocabulary;
+use crate::wire::ids;
+use crate::wire::query::parse_live;
+
+/// Handles the request.
+pub async fn listen(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    let began = Instant::now();
+    match open(&request, payload, &state).await {
+        Ok(response) => {
+            state.metrics.connected_in(began.elapsed().as_secs_f64());
+            response
+        }
+        Err(error) => {
+            state.metrics.finished(Kind::Stream, error.status());
+            state.health.record(error.status() < 500, Instant::now());
+            errors::respond(&request, &error)
+        }
+    }
+}
+
+async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<State>) -> Result<HttpResponse, ApiError> {
+    if !is_upgrade(request) {
+        return Err(ApiError::NotAnUpgrade);
+    }
+    state.admit(request)?;
+    let options = parse_live(request.query_string())?;
+    let served = &state.served;
+    let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+    let context = served.live.ok_or(ApiError::NoSuchModel)?;
+    let spec = super::audio_spec(&options.audio)?;
+    let live = &state.config.stream;
+    let lanes = spec.encoding.map_or(1, |_| if spec.multichannel { usize::from(spec.channels) } else { 1 });
+    let request_id = errors::request_id(request);
+    let info = StreamInfo { request_id, created: ids::timestamp(SystemTime::now()), model };
+    let vocabulary: Arc<dyn Vocabulary + Send + Sync> = Arc::clone(&served.vocabulary) as _;
+    let session = Session::new(options, spec, info, super::live_rules(live, served.right(context)), vocabulary, Instant::now());
+    let session = session.map_err(|_| ApiError::CorruptAudio)?;
+    let pipe = Rc::new(Pipe::new(live.result_backlog, Arc::clone(&state.budget)));
+    let setup = Setup {
+        session,
+        pipe: Rc::clone(&pipe),
+        scheduler: state.scheduler.clone(),
+        context,
+        credits: live.credits,
+        budget: state.config.engine.budget,
+        metrics: Arc::clone(&state.metrics),
+        ended: ended(state, request_id),
+    };
+    // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
+    let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
+    let largest = state.config.stream.max_message_bytes;
+    match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest) {
+        Ok((socket, response)) => {
+            state.streams.insert(request_id, stream.clone());
+            stream.try_send(Connected(socket.recipient())).map_err(|_| ApiError::Internal)?;
+            Ok(response)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the upgrade failed");
+            pipe.put_in(FromClient::Gone);
+            stream.try_send(FramesArrived).ok();
+            Err(ApiError::NotAnUpgrade)
+        }
+    }
+}
+
+/// Counts the stream as active until it ends, and takes it off the table then.
+fn ended(state: &web::Data<State>, request_id: Uuid) -> Box<dyn FnOnce(bool)> {
+    let active = state.metrics.active(Kind::Stream);
+    let state = state.clone();
+    Box::new(move |ok| {
+        state.streams.remove(&request_id);
+        state.health.record(ok, Instant::now());
+        drop(active);
+    })
+}

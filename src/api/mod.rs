@@ -1,0 +1,126 @@
+//! The compatible HTTP and WebSocket interface.
+
+pub mod auth;
+pub mod errors;
+pub mod health;
+pub mod info;
+pub mod listen_rest;
+pub mod listen_ws;
+pub mod middleware;
+pub mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::Addr;
+use actix_web::{HttpRequest, guard, web};
+use dashmap::DashMap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use uuid::Uuid;
+
+use self::auth::Keys;
+use self::health::Health;
+use crate::audio::AudioSpec;
+use crate::config::{self, Config};
+use crate::engine::served::Served;
+use crate::error::ApiError;
+use crate::prerecorded::fetch::Fetcher;
+use crate::prerecorded::job::{Cut, Plan};
+use crate::prerecorded::segment::WindowShape;
+use crate::scheduler::Handle;
+use crate::stream::actor::StreamActor;
+use crate::stream::pipe::Budget;
+use crate::stream::session::LiveRules;
+use crate::telemetry::compatible::{Compatible, Kind};
+use crate::units::{MODEL_RATE, Millis, Samples};
+use crate::wire::query::DeclaredAudio;
+
+/// What the handlers share.
+pub struct State {
+    /// Effective configuration.
+    pub config: Config,
+    /// The model.
+    pub served: Arc<Served>,
+    /// The way to the scheduler.
+    pub scheduler: Handle,
+    /// Compatible metric families.
+    pub metrics: Arc<Compatible>,
+    /// Our own metrics.
+    pub prometheus: PrometheusHandle,
+    /// Fetches files from their addresses.
+    pub fetcher: Fetcher,
+    /// Undecoded bytes of all streams.
+    pub budget: Arc<Budget>,
+    /// Outcomes of recent requests.
+    pub health: Arc<Health>,
+    /// Keys that are accepted.
+    pub keys: Keys,
+    /// Live streams by request id.
+    pub streams: Arc<DashMap<Uuid, Addr<StreamActor>>>,
+    /// True once the server takes no new work.
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// Lets a request in or not: key, drain, number of active requests.
+    pub fn admit(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        self.keys.check(request)?;
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(ApiError::ServiceUnavailable);
+        }
+        let active = self.metrics.count(Kind::Batch) + self.metrics.count(Kind::Stream);
+        if self.config.limits.active_requests.is_some_and(|most| active > u64::from(most)) {
+            return Err(ApiError::TooManyRequests);
+        }
+        Ok(())
+    }
+}
+
+/// How a file is worked on by the model that is served.
+pub fn file_plan(served: &Served, config: &Config) -> Plan {
+    let cut = match served.live {
+        Some(_) => Cut::Chunks { right: served.right(served.file) },
+        None => Cut::Windows(WindowShape::default()),
+    };
+    let longest = Samples(config.files.max_duration.as_secs().saturating_mul(u64::from(MODEL_RATE.0)));
+    Plan { cut, context: served.file, in_flight: config.files.windows_in_flight, longest }
+}
+
+/// The rules of live streams that look `right` frames ahead.
+pub fn live_rules(config: &config::Stream, right: u32) -> LiveRules {
+    let millis = |time: Duration| Millis(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+    LiveRules {
+        right,
+        credits: config.credits,
+        interim_step: millis(config.interim_step),
+        soft_final: millis(config.segment_soft),
+        hard_final: millis(config.segment_hard),
+        idle: config.idle_timeout,
+        no_audio: config.no_audio_timeout,
+        ..LiveRules::default()
+    }
+}
+
+/// The audio that a request declares, for the intake.
+pub fn audio_spec(declared: &DeclaredAudio) -> Result<AudioSpec, ApiError> {
+    let encoding = declared.encoding.map(|encoding| crate::audio::Encoding::parse(encoding.name()).map_err(|_| ApiError::CorruptAudio));
+    Ok(AudioSpec { encoding: encoding.transpose()?, rate: declared.sample_rate, channels: declared.channels, multichannel: declared.multichannel })
+}
+
+/// All routes; `base` is the configured prefix, `/v1`.
+pub fn routes(config: &mut web::ServiceConfig, base: &str) {
+    config
+        .service(
+            web::scope(base)
+                .route("/listen", web::post().to(listen_rest::listen))
+                .route("/listen", web::get().to(listen_ws::listen))
+                .route("/models", web::get().to(info::models))
+                .route("/models/{id}", web::get().to(info::model))
+                .route("/status", web::get().to(info::status))
+                .route("/status/engine", web::get().to(info::engine))
+                .default_service(web::to(info::not_found)),
+        )
+        .route("/metrics", web::get().guard(guard::Get()).to(info::metrics))
+        .default_service(web::to(info::not_found));
+}

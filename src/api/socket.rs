@@ -1,0 +1,172 @@
+//! The WebSocket itself, and nothing else: frames go to the pipe, messages come from it.
+//!
+//! The only file that knows the WebSocket crate. An actor of that crate stands still while its client does not read, so
+//! no rule lives here: the stream on the other side of the pipe keeps its own time, ends such a client, and the TCP user
+//! timeout set at accept removes the connection.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::{Actor, ActorContext, Addr, Handler, StreamHandler};
+use actix_http::ws::Item;
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws;
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+
+use crate::stream::actor::{FramesArrived, MessagesWaiting, StreamActor};
+use crate::stream::pipe::{FromClient, Pipe, ToClient};
+
+/// Relays frames of one connection.
+pub struct Socket {
+    pipe: Rc<Pipe>,
+    stream: Addr<StreamActor>,
+    joined: BytesMut,
+    joining: Joining,
+    largest: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joining {
+    Nothing,
+    Text,
+    Binary,
+}
+
+/// True if the request asks for a WebSocket.
+pub fn is_upgrade(request: &HttpRequest) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}
+
+impl Socket {
+    /// Answers an upgrade and starts relaying between the client and `stream`. `largest`: bytes of a message.
+    /// Returns the response and the socket's address.
+    pub fn upgrade(
+        request: &HttpRequest,
+        payload: web::Payload,
+        pipe: Rc<Pipe>,
+        stream: Addr<StreamActor>,
+        largest: usize,
+    ) -> Result<(Addr<Self>, HttpResponse), actix_web::Error> {
+        let gated = GatedPayload { inner: payload, pipe: Rc::clone(&pipe) };
+        let socket = Self { pipe, stream, joined: BytesMut::new(), joining: Joining::Nothing, largest };
+        ws::WsResponseBuilder::new(socket, request, gated).protocols(&["token", "bearer"]).frame_size(largest).start_with_addr()
+    }
+
+    fn forward(&self, frame: FromClient) {
+        self.pipe.put_in(frame);
+        // A full mailbox means that a wake-up is waiting in it already; a closed one that the stream is over.
+        self.stream.try_send(FramesArrived).ok();
+    }
+
+    fn join(&mut self, item: Item, ctx: &mut ws::WebsocketContext<Self>) {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                self.joining = Joining::Text;
+                (bytes, false)
+            }
+            Item::FirstBinary(bytes) => {
+                self.joining = Joining::Binary;
+                (bytes, false)
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        if self.joined.len() + bytes.len() > self.largest {
+            ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Size, description: None }));
+            self.forward(FromClient::Gone);
+            return;
+        }
+        self.joined.extend_from_slice(&bytes);
+        if last {
+            let whole = self.joined.split().freeze();
+            match std::mem::replace(&mut self.joining, Joining::Nothing) {
+                Joining::Text => self.forward(text(&whole)),
+                Joining::Binary => self.forward(FromClient::Binary(whole)),
+                Joining::Nothing => {}
+            }
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> FromClient {
+    FromClient::Text(String::from_utf8_lossy(bytes).into_owned())
+}
+
+impl Actor for Socket {
+    type Context = ws::WebsocketContext<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.forward(FromClient::Gone);
+    }
+}
+
+impl Handler<MessagesWaiting> for Socket {
+    type Result = ();
+
+    fn handle(&mut self, _: MessagesWaiting, ctx: &mut Self::Context) {
+        while let Some(message) = self.pipe.take_out() {
+            match message {
+                ToClient::Text(text) => ctx.text(text),
+                ToClient::Close(code, reason) => {
+                    let description = (!reason.is_empty()).then_some(reason);
+                    ctx.close(Some(ws::CloseReason { code: code.into(), description }));
+                    ctx.stop();
+                }
+            }
+        }
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
+    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(ws::Message::Binary(bytes)) => self.forward(FromClient::Binary(bytes)),
+            Ok(ws::Message::Text(text)) => self.forward(FromClient::Text(text.to_string())),
+            Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(ws::Message::Continuation(item)) => self.join(item, ctx),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the client broke the WebSocket protocol");
+                ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Protocol, description: None }));
+                ctx.stop();
+            }
+        }
+    }
+
+    /// The client's half of the connection ended: results that are still to come are sent all the same.
+    fn finished(&mut self, _: &mut Self::Context) {
+        self.forward(FromClient::Gone);
+    }
+}
+
+/// The connection's bytes, held back while the stream does not want to read.
+struct GatedPayload {
+    inner: web::Payload,
+    pipe: Rc<Pipe>,
+}
+
+impl Stream for GatedPayload {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        if self.pipe.poll_open(context).is_pending() {
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.inner).poll_next(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled
+            && !self.pipe.arriving(bytes.len())
+        {
+            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        }
+        polled
+    }
+}

@@ -1,0 +1,249 @@
+//! Puts the server together: model, engine thread, scheduler, HTTP; starts it, drains it, stops it.
+
+use std::any::Any;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, HttpServer, web};
+use dashmap::DashMap;
+
+use crate::api::auth::Keys;
+use crate::api::health::Health;
+use crate::api::{self, State, middleware};
+use crate::config::Config;
+use crate::engine::{Choice, Opened};
+use crate::engine::worker::Worker;
+use crate::model::tokenizer::Tokenizer;
+use crate::prerecorded::fetch::Fetcher;
+use crate::scheduler::core::{Core, Rules};
+use crate::scheduler::{self, Handle};
+use crate::stream::actor::GoAway;
+use crate::stream::pipe::Budget;
+use crate::telemetry::compatible::{Compatible, Kind};
+use crate::telemetry::metrics;
+use crate::text::words::Vocabulary;
+use crate::units::SAMPLES_PER_FRAME;
+
+/// The server could not be started, or ended because its engine did.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The engine's thread could not be started.
+    #[error("the engine thread could not be started")]
+    Thread(#[source] std::io::Error),
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The metrics recorder could not be made.
+    #[error("metrics could not be set up")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The HTTP client for remote files could not be made.
+    #[error("the HTTP client could not be set up")]
+    Fetcher(#[source] reqwest::Error),
+    /// Certificate or key cannot be used.
+    #[error("the TLS certificate or key cannot be used: {0}")]
+    Tls(String),
+    /// Serving failed.
+    #[error("serving failed")]
+    Serve(#[source] std::io::Error),
+    /// The engine died while serving.
+    #[error("the engine died")]
+    EngineDied,
+}
+
+/// Starts the engine's thread and the scheduler over it.
+pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crate::engine::served::Served>), AppError> {
+    let Opened { engine, served, cost } = opened;
+    let periods = (0..served.contexts.len()).map(|index| period(served.right(index))).collect();
+    let rules = Rules {
+        slots: engine.slots(),
+        max_batch: config.engine.max_batch,
+        file_step: config.files.step,
+        file_share: config.files.share,
+        max_files: config.files.at_once,
+        margin: Duration::from_millis(50),
+        queue: config.stream.credits.max(config.files.windows_in_flight),
+        periods,
+    };
+    let (worker, results) = Worker::start(engine).map_err(AppError::Thread)?;
+    let default_context = served.live.unwrap_or(served.file);
+    let handle = scheduler::actor::start(Core::new(rules, cost), worker, results, default_context);
+    Ok((handle, Arc::new(served)))
+}
+
+/// What `config` says about the engine.
+pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
+    Choice {
+        model: config.models.default.clone().unwrap_or_else(|| "hark-starter-en".to_owned()),
+        context,
+        slots: u32::try_from(config.engine.slots).unwrap_or(u32::MAX),
+        max_batch: config.engine.max_batch,
+        threads: config.engine.threads.unwrap_or(0),
+    }
+}
+
+fn keys(config: &Config) -> Keys {
+    Keys::new(config.auth.keys.iter().filter_map(|key| key.hash()).collect())
+}
+
+fn period(right: u32) -> Duration {
+    Duration::from_micros((u64::from(right) + 1) * SAMPLES_PER_FRAME * 1_000_000 / 16_000)
+}
+
+/// Serves until a signal, then drains. Prints `listening on http://ADDR:PORT` to `out` once ready.
+pub async fn serve(config: Config, opened: Opened, out: impl Write) -> Result<(), AppError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Serve)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Serve)?;
+    let signalled = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    serve_until(config, opened, out, signalled).await
+}
+
+/// As [`serve`], until `stop` is ready.
+pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+    let prometheus = metrics::install()?;
+    let (scheduler, served) = start_engine(opened, &config)?;
+    let state = web::Data::new(State {
+        served,
+        scheduler: scheduler.clone(),
+        metrics: Arc::new(Compatible::default()),
+        prometheus: prometheus.clone(),
+        fetcher: Fetcher::new(&config.fetch).map_err(AppError::Fetcher)?,
+        budget: Arc::new(Budget::new(config.stream.undecoded_budget_bytes)),
+        health: Arc::new(Health::default()),
+        keys: keys(&config),
+        streams: Arc::new(DashMap::new()),
+        draining: AtomicBool::new(false),
+        config,
+    });
+    let (server, address) = bind(&state)?;
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    let scheme = if state.config.server.tls_cert.is_some() { "https" } else { "http" };
+    // Standard output may be closed by whoever started us; that is no reason not to serve.
+    writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).ok();
+    let ended = wait(&scheduler, &prometheus, stop).await;
+    drain(&state, &handle, ended.is_ok()).await;
+    serving.await.map_err(|error| AppError::Serve(std::io::Error::other(error)))?.map_err(AppError::Serve)?;
+    ended
+}
+
+fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
+    let config = &state.config.server;
+    let named = format!("{}:{}", config.host, config.port);
+    let cannot = |source| AppError::Listen { address: named.clone(), source };
+    let listener = TcpListener::bind(&named).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let shared = state.clone();
+    let timeout = state.config.stream.tcp_user_timeout;
+    let server = HttpServer::new(move || {
+        let base = shared.config.server.base_url.clone();
+        App::new().app_data(shared.clone()).wrap(from_fn(middleware::around)).configure(|routes| api::routes(routes, &base))
+    })
+    .workers(config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)))
+    .on_connect(move |connection, _: &mut Extensions| set_user_timeout(connection, timeout))
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(5)
+    .disable_signals();
+    let server = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => server.listen_rustls_0_23(listener, tls_config(certificate, key)?),
+        _ => server.listen(listener),
+    };
+    Ok((server.map_err(cannot)?.run(), address))
+}
+
+/// A connection whose peer acknowledges nothing for this long is ended by the kernel: the only thing that frees a
+/// WebSocket actor whose client has stopped reading.
+fn set_user_timeout(connection: &dyn Any, timeout: Duration) {
+    use actix_web::rt::net::TcpStream as Plain;
+    let plain: Option<&Plain> = connection.downcast_ref::<TcpStream>().or_else(|| {
+        let tls = connection.downcast_ref::<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>();
+        tls.map(|stream| stream.get_ref().0)
+    });
+    if let Some(stream) = plain
+        && let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+    {
+        tracing::warn!(%error, "the TCP user timeout could not be set");
+    }
+}
+
+fn tls_config(certificate: &std::path::Path, key: &std::path::Path) -> Result<rustls::ServerConfig, AppError> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let tell = |error: &dyn std::fmt::Display| AppError::Tls(error.to_string());
+    let chain = CertificateDer::pem_file_iter(certificate).map_err(|e| tell(&e))?.collect::<Result<Vec<_>, _>>().map_err(|e| tell(&e))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|e| tell(&e))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| tell(&e))?;
+    builder.with_no_client_auth().with_single_cert(chain, key).map_err(|e| tell(&e))
+}
+
+/// Waits until the server shall stop, or for the engine's death.
+async fn wait(
+    scheduler: &Handle,
+    prometheus: &metrics_exporter_prometheus::PrometheusHandle,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let mut stop = std::pin::pin!(stop);
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            _ = every_second.tick() => {
+                prometheus.run_upkeep();
+                if !scheduler.is_running() {
+                    return Err(AppError::EngineDied);
+                }
+            }
+        }
+    }
+}
+
+/// Takes no new work; waits for what runs, if it can still end well; then ends what is left.
+async fn drain(state: &web::Data<State>, server: &ServerHandle, patient: bool) {
+    state.draining.store(true, Ordering::Relaxed);
+    let deadline = tokio::time::Instant::now() + if patient { state.config.server.drain } else { Duration::from_secs(1) };
+    let busy = || state.metrics.count(Kind::Batch) + state.metrics.count(Kind::Stream) > 0;
+    while busy() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for stream in state.streams.iter() {
+        // A stream that takes no message is stopping already.
+        stream.value().try_send(GoAway).ok();
+    }
+    let last = tokio::time::Instant::now() + Duration::from_secs(2);
+    while busy() && tokio::time::Instant::now() < last {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.stop(false).await;
+}
+
+impl Vocabulary for Tokenizer {
+    fn piece(&self, id: u32) -> Option<&str> {
+        Tokenizer::piece(self, id)
+    }
+
+    fn starts_word(&self, id: u32) -> bool {
+        Tokenizer::starts_word(self, id)
+    }
+
+    fn is_special(&self, id: u32) -> bool {
+        Tokenizer::is_special(self, id)
+    }
+}

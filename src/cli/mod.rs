@@ -1,0 +1,196 @@
+//! The command line: what each command needs is put together here, the work is done elsewhere.
+
+mod live;
+mod transcribe;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::{app, engine, telemetry};
+
+/// Self-hosted, real-time speech-to-text.
+#[derive(Debug, Parser)]
+#[command(name = "hark", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP and WebSocket interface.
+    Serve {
+        /// Configuration file (ours, or the compatible api.toml / engine.toml).
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Address and port to listen on; port 0 picks a free one.
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<String>,
+        /// Model to serve.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+    },
+    /// Transcribe files.
+    Transcribe(TranscribeArguments),
+    /// Look at, import and examine models.
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Read a configuration and print what is in effect, with secrets hidden.
+    CheckConfig {
+        /// Configuration file.
+        file: Option<PathBuf>,
+    },
+}
+
+/// What `hark transcribe` is told.
+#[derive(Debug, clap::Args)]
+struct TranscribeArguments {
+    /// Files to transcribe.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Configuration file.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Model to use.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Form of the result on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Feed the files through the live path, in chunks shaped like a phone's, as fast as they are accepted.
+    #[arg(long)]
+    live: bool,
+    /// Context in encoder frames, one of the model's.
+    #[arg(long, value_name = "LEFT,RIGHT", value_parser = parse_context)]
+    context: Option<[i32; 2]>,
+}
+
+/// What `hark models` is told.
+#[derive(Debug, Subcommand)]
+enum ModelsCommand {
+    /// List the models of the models directory.
+    List,
+    /// Show everything about a model.
+    Inspect {
+        /// Name, folder or .nemo archive.
+        name: String,
+    },
+    /// Import a published checkpoint into the models directory.
+    Import {
+        /// The .nemo archive.
+        file: PathBuf,
+        /// Name of the model folder; made from the file's name if none.
+        #[arg(long)]
+        name: Option<String>,
+        /// Store the weights in half precision.
+        #[arg(long)]
+        half: bool,
+    },
+    /// Write what the network computes for a file as tensors.
+    Dump(DumpArguments),
+    /// Make a model's language model from an ARPA file.
+    Lm {
+        /// The ARPA file.
+        arpa: PathBuf,
+        /// The file to write.
+        out: PathBuf,
+    },
+}
+
+/// What `hark models dump` is told.
+#[derive(Debug, clap::Args)]
+struct DumpArguments {
+    /// Name, folder or .nemo archive.
+    model: String,
+    /// Audio, 16 kHz mono WAV.
+    audio: PathBuf,
+    /// File to write, safetensors.
+    #[arg(long, value_name = "F.safetensors")]
+    out: PathBuf,
+    /// Context in encoder frames; the model's default if none.
+    #[arg(long, value_name = "L,R", value_parser = parse_context, allow_hyphen_values = true)]
+    context: Option<[i32; 2]>,
+    /// The whole file at once under the offline mask, instead of chunk by chunk.
+    #[arg(long)]
+    offline: bool,
+    /// Locale of the prompt of a prompted model.
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+}
+
+fn parse_context(text: &str) -> Result<[i32; 2], String> {
+    let pair = text.split_once(',').and_then(|(left, right)| Some([left.trim().parse().ok()?, right.trim().parse().ok()?]));
+    pair.ok_or_else(|| format!("{text} is not LEFT,RIGHT"))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Srt,
+    Vtt,
+}
+
+/// Runs a command.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    telemetry::start_logging();
+    match arguments.command {
+        Command::Serve { config, listen, model } => {
+            let mut config = load(config, model)?;
+            if let Some(address) = listen {
+                let address: SocketAddr = address.parse().with_context(|| format!("--listen {address} is not ADDR:PORT"))?;
+                config.server.host = address.ip().to_string();
+                config.server.port = address.port();
+                config.validate()?;
+            }
+            let opened = engine::open(&config.models.dir, &app::choice(&config, None))?;
+            actix_web::rt::System::new().block_on(app::serve(config, opened, std::io::stdout()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Transcribe(arguments) => {
+            let config = load(arguments.config.clone(), arguments.model.clone())?;
+            transcribe::run(&arguments, &config)
+        }
+        Command::Models { command } => {
+            models(command)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::CheckConfig { file } => {
+            print!("{}", load(file, None)?.to_toml_redacted()?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn load(file: Option<PathBuf>, model: Option<String>) -> anyhow::Result<Config> {
+    let (mut config, warnings) = Config::load(file.as_deref(), std::env::vars())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(model) = model {
+        config.models.default = Some(model);
+    }
+    Ok(config)
+}
+
+fn models(command: ModelsCommand) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::Lm { arpa, out } => {
+            crate::model::lm::arpa_to_binary(&arpa, &out)?;
+            Ok(())
+        }
+        ModelsCommand::Import { file, name, half } => {
+            let precision = if half { crate::model::store::Precision::F16 } else { crate::model::store::Precision::F32 };
+            crate::model::store::import(&file, std::path::Path::new("models"), name.as_deref(), precision)?;
+            Ok(())
+        }
+        other => anyhow::bail!("{other:?}"),
+    }
+}

@@ -1,0 +1,57 @@
+//! Limits on requests, as configuration keys; those of streams and files stand in their own sections.
+//!
+//! What it does: names, defaults. What it does not do: enforce. Who calls it: the request parsers and the doors.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests and streams at the door; more are answered 429. None: no such limit.
+    pub active_requests: Option<u32>,
+    /// Requests and streams in the engine; more are answered 503. None: admission by prediction alone.
+    pub engine_active_requests: Option<u32>,
+    /// Open connections, idle ones included.
+    pub connections: usize,
+    /// Longest query string in bytes; more is answered 414.
+    pub query_bytes: usize,
+    /// Longest wait for a request's head, and for the next bytes of its body; then 408.
+    #[serde(with = "super::duration")]
+    pub request_timeout: Duration,
+    /// Channels recognised separately in one request; 1 refuses `multichannel`.
+    pub channels: u16,
+    /// `keyterm`: tokens over all terms.
+    pub keyterm_tokens: usize,
+    /// `keywords`: how many.
+    pub keywords: usize,
+    /// `search`: how many.
+    pub search: usize,
+    /// `replace`: how many.
+    pub replace: usize,
+    /// `tag`: characters of one.
+    pub tag_chars: usize,
+    /// `extra`: characters of one pair.
+    pub extra_chars: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            active_requests: None,
+            engine_active_requests: None,
+            connections: 25_000,
+            query_bytes: 64 << 10,
+            request_timeout: Duration::from_secs(30),
+            channels: 20,
+            keyterm_tokens: 500,
+            keywords: 100,
+            search: 50,
+            replace: 200,
+            tag_chars: 128,
+            extra_chars: 2_048,
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The configuration: built-in defaults, then one file, then the environment.
+//!
+//! What it does: types for every key, loading, `${NAME}` substitution, validation and printing. Our own file (`config/default.toml`
+//! describes every key) must not contain a key that does not exist; the compatible `api.toml` and `engine.toml` are
+//! recognised by their keys and translated by [`compat`], with warnings for what has no effect here. What it does not do: read
+//! the command line or keep global state. Who calls it: the application at start, `hark check-config`.
+//!
+//! Environment: `HARK_SECTION__KEY=value`, for example `HARK_SERVER__PORT=9000`; lists are separated by commas. Variables
+//! without `__` are not keys and are left to others.
+
+pub mod compat;
+mod defaults;
+mod duration;
+pub mod limits;
+mod overlay;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use limits::Limits;
+
+/// Largest configuration file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// What stands in place of a secret when the configuration is printed.
+const HIDDEN: &str = "<hidden>";
+
+/// The whole configuration. Every section and key has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP and WebSocket listener.
+    pub server: Server,
+    /// A listener for `/metrics` alone.
+    pub metrics: Metrics,
+    /// Who may use the server.
+    pub auth: Auth,
+    /// The models.
+    pub models: Models,
+    /// The compute device.
+    pub engine: Engine,
+    /// Live streams.
+    pub stream: Stream,
+    /// Recorded files.
+    pub files: Files,
+    /// Outgoing requests for remote files.
+    pub fetch: Fetch,
+    /// Outgoing deliveries of results.
+    pub callback: Callback,
+    /// Limits on requests.
+    pub limits: Limits,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address or name to listen on.
+    pub host: String,
+    /// TCP port; 0 takes a free one.
+    pub port: u16,
+    /// Path prefix of the API: empty, or `/` and text without a slash at the end.
+    pub base_url: String,
+    /// HTTP worker threads; none: one per core.
+    pub workers: Option<usize>,
+    /// PEM file of the certificate chain; with `tls_key` it switches TLS on.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub tls_key: Option<PathBuf>,
+    /// How long running streams and files may go on after the signal to stop.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+}
+
+/// `[metrics]`; the main listener always answers `/metrics` too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether the separate listener is opened.
+    pub enabled: bool,
+    /// Its address.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whether keys are needed.
+    pub mode: AuthMode,
+    /// The keys, for mode `keys`.
+    pub keys: Vec<Key>,
+}
+
+/// Whether keys are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// No keys, and therefore a loopback address only.
+    #[default]
+    Open,
+    /// No keys on any address: somebody else guards the door, and says so here.
+    None,
+    /// A key from the list.
+    Keys,
+}
+
+/// `[[auth.keys]]`
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// What logs and metrics call the holder.
+    pub name: String,
+    /// SHA-256 of the key, in hexadecimal; the key itself is not stored.
+    pub sha256: String,
+    /// What the holder may do.
+    #[serde(default = "listen_only")]
+    pub scopes: Vec<Scope>,
+    /// Live streams that the holder may have open; none: no limit of its own.
+    #[serde(default)]
+    pub max_streams: Option<u32>,
+}
+
+/// What the holder of a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Transcribe, live and from files.
+    Listen,
+    /// See and manage the server.
+    Admin,
+}
+
+/// `[models]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// Folder with one folder per model.
+    pub dir: PathBuf,
+    /// Model for requests that name none; none: the first by name.
+    pub default: Option<String>,
+    /// Largest look-ahead in frames of 80 ms that live streams use, where a model offers several; none: the model's own default.
+    pub look_ahead: Option<u32>,
+    /// Changes to single models, by name.
+    pub overrides: BTreeMap<String, ModelOverride>,
+}
+
+/// `[models.overrides.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelOverride {
+    /// Left and right context of live streams, in frames of 80 ms.
+    pub context: Option<[u32; 2]>,
+    /// Whether the model may serve live streams.
+    pub live: Option<bool>,
+    /// Whether the model may serve files.
+    pub files: Option<bool>,
+}
+
+/// `[engine]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Where the model runs.
+    pub device: Device,
+    /// CPU threads for the model; none: one per core.
+    pub threads: Option<usize>,
+    /// Streams whose state is held at once; admission may stop earlier.
+    pub slots: usize,
+    /// Streams computed in one step at most.
+    pub max_batch: usize,
+    /// Time from the last byte of a live chunk to its result; streams are refused that would break it for others.
+    #[serde(with = "duration")]
+    pub budget: Duration,
+}
+
+/// Where the model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The GPU if there is a usable one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU; without one the server does not start.
+    Gpu,
+}
+
+/// `[stream]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// Largest WebSocket message.
+    pub max_message_bytes: usize,
+    /// Bytes received and not yet decoded, over all streams of the process.
+    pub undecoded_budget_bytes: usize,
+    /// Chunks of one stream that may be on their way through the scheduler.
+    pub credits: usize,
+    /// Results that may wait for a slow reader before its stream is ended.
+    pub result_backlog: usize,
+    /// Longest silence on the line: no message of any kind.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// Longest time until the first audio, while other messages arrive.
+    #[serde(with = "duration")]
+    pub no_audio_timeout: Duration,
+    /// Audio between interim results.
+    #[serde(with = "duration")]
+    pub interim_step: Duration,
+    /// Length from which a segment is closed at the next pause between words.
+    #[serde(with = "duration")]
+    pub segment_soft: Duration,
+    /// Length at which a segment is closed in any case.
+    #[serde(with = "duration")]
+    pub segment_hard: Duration,
+    /// How long the peer may leave sent bytes unacknowledged.
+    #[serde(with = "duration")]
+    pub tcp_user_timeout: Duration,
+}
+
+/// `[files]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Largest upload or remote file.
+    pub max_upload_bytes: u64,
+    /// Longest audio of one file.
+    #[serde(with = "duration")]
+    pub max_duration: Duration,
+    /// Longest time for one file from receipt to answer.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Share of the engine kept for files while live streams could use all of it.
+    pub share: f64,
+    /// Longest step that windows of files may form while live streams are open: a live chunk may have to wait for it.
+    #[serde(with = "duration")]
+    pub step: Duration,
+    /// Files worked on at once, each channel counted; more are refused.
+    pub at_once: usize,
+    /// Windows of one file that may be on their way through the scheduler.
+    pub windows_in_flight: usize,
+}
+
+/// `[fetch]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Whether private, loopback, link-local and like addresses may be asked; callbacks obey it too.
+    pub allow_private: bool,
+    /// Longest time to connect.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Longest time for one file, redirects included.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Redirects followed.
+    pub max_redirects: usize,
+}
+
+/// `[callback]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callback {
+    /// Longest time to connect.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Longest time for one delivery.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Deliveries tried after the first one failed.
+    pub retries: u32,
+    /// Time between them.
+    #[serde(with = "duration")]
+    pub retry_interval: Duration,
+}
+
+impl Key {
+    /// The hash as bytes; none if it is malformed, which validation refuses.
+    pub fn hash(&self) -> Option<[u8; 32]> {
+        let (pairs, rest) = self.sha256.as_bytes().as_chunks::<2>();
+        if !rest.is_empty() || !self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let bytes: Option<Vec<u8>> = pairs
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+        bytes?.try_into().ok()
+    }
+}
+
+impl fmt::Debug for Key {
+    /// Without the hash.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("name", &self.name)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listen_only() -> Vec<Scope> {
+    vec![Scope::Listen]
+}
+
+/// A key of a compatible file that is unknown or without effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The key, with its sections.
+    pub key: String,
+    /// Why it does nothing.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.reason)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is too long to be a configuration.
+    #[error("{} is longer than {MAX_FILE_BYTES} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no TOML, or has a key that does not exist or a value of the wrong type.
+    #[error("{origin}: {reason}")]
+    Parse {
+        /// The file or the environment variable.
+        origin: String,
+        /// What the parser says, with the place and the key.
+        reason: String,
+    },
+    /// A value names an environment variable that is not set.
+    #[error("{key} refers to the environment variable {name}, which is not set")]
+    UnsetVariable {
+        /// The key with its sections.
+        key: String,
+        /// The variable.
+        name: String,
+    },
+    /// A value outside its range, or at odds with another.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// The key with its sections.
+        key: &'static str,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads the file, if any, lays the environment over it and validates the result. The warnings concern keys of compatible files.
+    ///
+    /// # Errors
+    /// Any [`ConfigError`]; the message names the file, the key or the variable.
+    pub fn load(path: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let env: BTreeMap<String, String> = env.collect();
+        let (mut table, warnings) = match path {
+            None => (toml::Table::new(), Vec::new()),
+            Some(path) => overlay::file(path, &env)?,
+        };
+        overlay::environment(&mut table, &env)?;
+        let config = overlay::typed(table, "configuration")?;
+        config.validate()?;
+        Ok((config, warnings))
+    }
+
+    /// Checks every range and the keys that depend on each other. To be called again after changes by the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for the first key that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        validate::validate(self)
+    }
+
+    /// The effective configuration as a file of ours, with the hashes of keys hidden.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] if it cannot be written as TOML.
+    pub fn to_toml_redacted(&self) -> Result<String, ConfigError> {
+        let mut shown = self.clone();
+        for key in &mut shown.auth.keys {
+            key.sha256 = HIDDEN.to_owned();
+        }
+        toml::to_string(&shown).map_err(|error| ConfigError::Parse {
+            origin: "configuration".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests;

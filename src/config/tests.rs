@@ -1,0 +1,267 @@
+use super::*;
+
+const DEFAULT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml");
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Config::load(Some(file.path()), env)
+        .map(|(config, _)| config)
+        .map_err(|error| error.to_string())
+}
+
+fn with_env(env: &[(&str, &str)]) -> Result<Config, String> {
+    let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Config::load(None, env).map(|(config, _)| config).map_err(|error| error.to_string())
+}
+
+/// A configuration in which every optional key has a value.
+fn full() -> Config {
+    let mut config = Config::default();
+    config.server.workers = Some(4);
+    config.server.tls_cert = Some("/cert".into());
+    config.server.tls_key = Some("/key".into());
+    config.auth.mode = AuthMode::Keys;
+    config.auth.keys = vec![Key {
+        name: "desk".into(),
+        sha256: HASH.into(),
+        scopes: vec![Scope::Listen, Scope::Admin],
+        max_streams: Some(9),
+    }];
+    config.models.default = Some("a".into());
+    config.models.look_ahead = Some(1);
+    config.models.overrides.insert(
+        "a".into(),
+        ModelOverride {
+            context: Some([70, 1]),
+            live: Some(true),
+            files: Some(false),
+        },
+    );
+    config.engine.threads = Some(2);
+    config.limits.active_requests = Some(100);
+    config.limits.engine_active_requests = Some(100);
+    config
+}
+
+/// `section.key` of every value.
+fn keys(table: &toml::Table, path: &str, into: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            toml::Value::Table(inner) => keys(inner, &path, into),
+            toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+                items
+                    .iter()
+                    .filter_map(toml::Value::as_table)
+                    .for_each(|inner| keys(inner, &path, into));
+            }
+            _ => into.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_default_file_equals_the_built_in_defaults() {
+    let (config, warnings) = Config::load(Some(Path::new(DEFAULT_FILE)), std::iter::empty()).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(warnings, []);
+}
+
+/// Also the keys that have no value by default: they stand there as comments that need only lose their `#`.
+#[test]
+fn the_default_file_has_every_key_with_an_explanation() {
+    let text = std::fs::read_to_string(DEFAULT_FILE).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("#:") {
+            Some(code) => format!("{}\n", code.trim_start()),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    let (mut present, mut expected) = (Vec::new(), Vec::new());
+    keys(&uncommented.parse().unwrap(), "", &mut present);
+    keys(&toml::Table::try_from(full()).unwrap(), "", &mut expected);
+    let rename = |key: &String| key.replace("overrides.a.", "overrides.NAME.");
+    let expected: Vec<String> = expected.iter().map(rename).collect();
+    present.sort();
+    let mut sorted = expected;
+    sorted.sort();
+    assert_eq!(present, sorted);
+
+    let lines: Vec<&str> = text.lines().collect();
+    for (number, line) in lines.iter().enumerate().skip(1) {
+        if line
+            .trim_start_matches("#:")
+            .trim_start()
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
+        {
+            assert!(lines[number - 1].starts_with("# "), "no explanation above: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_other_presets_are_valid() {
+    for name in ["telephony.toml", "dev-cpu.toml"] {
+        let path = Path::new(DEFAULT_FILE).with_file_name(name);
+        assert_ne!(
+            Config::load(Some(&path), std::iter::empty()).unwrap().0,
+            Config::default(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
+    let config = load(
+        "[server]\nport = 1\nhost = \"localhost\"\n[files]\nshare = 0.5\n",
+        &[
+            ("HARK_SERVER__PORT", "9000"),
+            ("HARK_STREAM__IDLE_TIMEOUT", "5s"),
+            ("HARK_FETCH__ALLOW_PRIVATE", "true"),
+            ("HARK_ENGINE__DEVICE", "cpu"),
+            ("HARK_ENGINE__THREADS", "3"),
+            ("HARK_MODELS__DEFAULT", "nova"),
+            ("HARK_MODELS__OVERRIDES__NOVA__CONTEXT", "70, 1"),
+            ("HARK_LOG", "debug"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        (config.server.port, config.server.host.as_str(), config.server.base_url.as_str()),
+        (9_000, "localhost", "/v1")
+    );
+    assert_eq!(
+        (config.files.share, config.stream.idle_timeout, config.fetch.allow_private),
+        (0.5, Duration::from_secs(5), true)
+    );
+    assert_eq!(
+        (config.engine.device, config.engine.threads, config.models.default.as_deref()),
+        (Device::Cpu, Some(3), Some("nova"))
+    );
+    assert_eq!(config.models.overrides["nova"].context, Some([70, 1]));
+}
+
+#[test]
+fn errors_name_the_key_the_place_and_the_variable() {
+    let error = load("[server]\nport = 8080\nprot = 1\n", &[]).unwrap_err();
+    assert!(error.contains("line 3") && error.contains("`prot`"), "{error}");
+    let error = load("[server]\nprot = \"${A}\"\n", &[("A", "x")]).unwrap_err();
+    assert!(error.contains("`prot`"), "{error}");
+    assert!(load("[sever]\n", &[]).unwrap_err().contains("`sever`"));
+    assert!(load("[server\n", &[]).unwrap_err().contains("line 1"));
+    let error = with_env(&[("HARK_SERVER__PROT", "1")]).unwrap_err();
+    assert!(error.starts_with("HARK_SERVER__PROT: ") && error.contains("`prot`"), "{error}");
+    assert_eq!(
+        with_env(&[("HARK_SERVER__PORT", "x")]).unwrap_err(),
+        "HARK_SERVER__PORT: \"x\" is not a whole number"
+    );
+    assert!(
+        with_env(&[("HARK_SERVER__PORT", "65536")])
+            .unwrap_err()
+            .starts_with("HARK_SERVER__PORT: ")
+    );
+    assert!(
+        with_env(&[("HARK_STREAM__IDLE_TIMEOUT", "5")])
+            .unwrap_err()
+            .contains("is not a duration")
+    );
+    assert!(with_env(&[("HARK_AUTH__KEYS", "x")]).unwrap_err().contains("only be set in a file"));
+    let error = Config::load(Some(Path::new("/no/such/file")), std::iter::empty()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read /no/such/file");
+}
+
+#[test]
+fn variables_are_replaced_in_values_only() {
+    let config = load("[models]\ndefault = \"${A}-${B}x${\"\n", &[("A", "one"), ("B", "\"\nport = 1")]).unwrap();
+    assert_eq!(config.models.default.as_deref(), Some("one-\"\nport = 1x${"));
+    let error = load("[models]\ndefault = \"${NOPE}\"\n", &[]).unwrap_err();
+    assert_eq!(error, "models.default refers to the environment variable NOPE, which is not set");
+}
+
+#[test]
+fn ranges_hold_at_their_ends() {
+    for (name, good, bad) in [
+        ("HARK_SERVER__WORKERS", "1", "0"),
+        ("HARK_SERVER__BASE_URL", "", "v1"),
+        ("HARK_SERVER__BASE_URL", "/a/b", "/v1/"),
+        ("HARK_SERVER__DRAIN", "0s", "25h"),
+        ("HARK_ENGINE__BUDGET", "50ms", "49ms"),
+        ("HARK_ENGINE__SLOTS", "65536", "65537"),
+        ("HARK_STREAM__UNDECODED_BUDGET_BYTES", "16777216", "16777215"),
+        ("HARK_STREAM__SEGMENT_SOFT", "10s", "11s"),
+        ("HARK_FILES__SHARE", "0.9", "0.91"),
+        ("HARK_FETCH__MAX_REDIRECTS", "50", "51"),
+        ("HARK_LIMITS__CHANNELS", "20", "21"),
+        ("HARK_LIMITS__ACTIVE_REQUESTS", "1", "0"),
+    ] {
+        with_env(&[(name, good)]).unwrap_or_else(|error| panic!("{name}={good}: {error}"));
+        let error = with_env(&[(name, bad)]).unwrap_err();
+        let key = name.trim_start_matches("HARK_").to_lowercase().replace("__", ".");
+        assert!(
+            error.starts_with(&key) || error.starts_with("stream.segment_hard"),
+            "{name}={bad}: {error}"
+        );
+    }
+    assert!(with_env(&[("HARK_FILES__SHARE", "NaN")]).is_err());
+    assert!(
+        with_env(&[("HARK_SERVER__TLS_CERT", "/c")])
+            .unwrap_err()
+            .starts_with("server.tls_cert")
+    );
+}
+
+#[test]
+fn who_may_listen_where() {
+    for host in ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"] {
+        assert!(with_env(&[("HARK_SERVER__HOST", host)]).is_ok(), "{host}");
+    }
+    for host in ["0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.example.com"] {
+        assert!(
+            with_env(&[("HARK_SERVER__HOST", host)]).unwrap_err().starts_with("auth.mode"),
+            "{host}"
+        );
+        assert!(
+            with_env(&[("HARK_SERVER__HOST", host), ("HARK_AUTH__MODE", "none")]).is_ok(),
+            "{host}"
+        );
+    }
+    let key = format!("[[auth.keys]]\nname = \"desk\"\nsha256 = \"{HASH}\"\n");
+    let config = load(&format!("[server]\nhost = \"0.0.0.0\"\n[auth]\nmode = \"keys\"\n{key}"), &[]).unwrap();
+    assert_eq!(config.auth.keys[0].scopes, [Scope::Listen]);
+    let hash = config.auth.keys[0].hash().unwrap();
+    assert_eq!((hash[0], hash[1], hash[31]), (0x9f, 0x86, 0x08));
+    assert!(load(&key, &[]).unwrap_err().contains("only asked for with mode"));
+    assert!(load("[auth]\nmode = \"keys\"\n", &[]).unwrap_err().starts_with("auth.keys"));
+    assert!(
+        load(&format!("[auth]\nmode = \"keys\"\n{key}{key}"), &[])
+            .unwrap_err()
+            .contains("occurs twice")
+    );
+    assert!(
+        load(&format!("[auth]\nmode = \"keys\"\n{}", key.replace("9f", "zz")), &[])
+            .unwrap_err()
+            .contains("64 hexadecimal digits")
+    );
+}
+
+#[test]
+fn what_is_printed_hides_hashes_and_can_be_read_back() {
+    let config = full();
+    let printed = config.to_toml_redacted().unwrap();
+    assert!(!printed.contains(HASH) && printed.contains(HIDDEN), "{printed}");
+    assert!(!format!("{config:?}").contains(HASH));
+    assert_eq!(toml::from_str::<Config>(&printed.replace(HIDDEN, HASH)).unwrap(), config);
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused() {
+    let text = format!("# {}\n", "x".repeat(MAX_FILE_BYTES as usize));
+    assert!(load(&text, &[]).unwrap_err().contains("is longer than 1048576 bytes"));
+}

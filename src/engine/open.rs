@@ -1,0 +1,195 @@
+//! From a model's name to an engine that is ready: load, build, warm up, measure.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::{Batch, Chunk, Slot};
+use super::cost::{BUCKETS, CostTable};
+use super::neural::NeuralEngine;
+use super::served::Served;
+use super::{Engine, EngineError};
+use crate::model::arch::Encoder;
+use crate::model::decode::beam::BeamOptions;
+use crate::model::decode::{DecodeError, Decoder, Strategy};
+use crate::model::lm::{LmError, NgramModel};
+use crate::model::manifest::Head;
+use crate::model::network::{Network, NetworkError};
+use crate::model::store::{self, Model, StoreError};
+use crate::units::{SAMPLES_PER_FRAME, StreamId};
+
+/// What to open, and with what resources.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Name of the model, one of its aliases, or the path of a folder or archive.
+    pub model: String,
+    /// Context for live streams and files; the model's default and its longest if none.
+    pub context: Option<[i32; 2]>,
+    /// Slots for stream state.
+    pub slots: u32,
+    /// Most chunks in a step; the largest size that is warmed up.
+    pub max_batch: usize,
+    /// Threads that compute; 0 for one per core.
+    pub threads: usize,
+}
+
+/// An engine that is ready to step.
+pub struct Opened {
+    /// The engine.
+    pub engine: Box<dyn Engine>,
+    /// The model's public face.
+    pub served: Served,
+    /// Measured step costs.
+    pub cost: CostTable,
+}
+
+/// A model could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It could not be loaded.
+    #[error("the model {name} cannot be loaded")]
+    Load {
+        /// Name asked for.
+        name: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The network does not fit its weights.
+    #[error("the network cannot be built")]
+    Network(#[from] NetworkError),
+    /// The decoder does not fit its weights.
+    #[error("the decoder cannot be built")]
+    Decoder(#[from] DecodeError),
+    /// The context asked for is not one of the model's.
+    #[error("the model has no context {asked:?}; it has {contexts:?}")]
+    NoSuchContext {
+        /// Asked for.
+        asked: [i32; 2],
+        /// There are.
+        contexts: Vec<[i32; 2]>,
+    },
+    /// The language model cannot be used.
+    #[error("the language model cannot be used")]
+    LanguageModel(#[from] LmError),
+    /// Warming up failed.
+    #[error("warming up failed")]
+    WarmUp(#[from] EngineError),
+}
+
+/// Opens a model of the directory `models`.
+pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
+    let load = |source| OpenError::Load { name: choice.model.clone(), source };
+    let model = store::resolve(models, &choice.model).map_err(load)?;
+    let encoder = model.manifest.arch.encoder.clone();
+    let contexts = encoder.contexts.clone();
+    let find = |wanted: [i32; 2]| contexts.iter().position(|context| *context == wanted);
+    let asked = choice.context.map(|asked| find(asked).ok_or_else(|| OpenError::NoSuchContext { asked, contexts: contexts.clone() })).transpose()?;
+    let default = asked.or_else(|| find(model.manifest.default_context)).unwrap_or(0);
+    let live = (encoder.streams() && model.manifest.live).then_some(default);
+    let file = asked.unwrap_or_else(|| longest(&encoder, default));
+    let network = Network::new(&model.manifest.arch, &model.weights)?;
+    let decoder = decoder(&model)?;
+    let served = face(model, live, file);
+    // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
+    rayon::ThreadPoolBuilder::new().num_threads(choice.threads).thread_name(|n| format!("hark-compute-{n}")).build_global().ok();
+    let mut engine = NeuralEngine::new(Arc::new(network), Arc::new(decoder), choice.slots);
+    let cost = if encoder.streams() { warm_up(&mut engine, &encoder, choice.max_batch)? } else { guess(&mut engine, contexts.len())? };
+    Ok(Opened { engine: Box::new(engine), served, cost })
+}
+
+/// The context with the most to look ahead, for files; an offline model has one and takes it.
+fn longest(encoder: &Encoder, default: usize) -> usize {
+    if !encoder.streams() {
+        return default;
+    }
+    encoder.contexts.iter().enumerate().max_by_key(|(_, [_, right])| *right).map_or(default, |(index, _)| index)
+}
+
+/// The decoder that the model's manifest asks for.
+fn decoder(model: &Model) -> Result<Decoder, OpenError> {
+    let lm = model.manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref());
+    let strategy = match (model.manifest.head(), lm, &model.lm) {
+        (Head::Transducer, _, _) => Strategy::Transducer,
+        (Head::Ctc, Some(settings), Some(file)) => {
+            let options = BeamOptions {
+                width: settings.beam_width,
+                lm_weight: settings.weight,
+                word_bonus: settings.word_bonus,
+                unknown_penalty: settings.unknown_penalty,
+                ..BeamOptions::default()
+            };
+            Strategy::CtcBeam(options, Some(Arc::new(NgramModel::open(file)?)))
+        }
+        (Head::Ctc, _, _) => Strategy::Ctc,
+    };
+    let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
+    Ok(Decoder::new(&model.manifest.arch, &model.weights, &pieces, strategy)?)
+}
+
+fn face(model: Model, live: Option<usize>, file: usize) -> Served {
+    let manifest = &model.manifest;
+    Served {
+        name: manifest.name.clone(),
+        aliases: manifest.aliases.clone(),
+        canonical_name: manifest.canonical_name.clone().unwrap_or_else(|| manifest.name.clone()),
+        arch: manifest.architecture.clone(),
+        version: manifest.version.clone(),
+        uuid: manifest.uuid,
+        languages: manifest.languages.clone(),
+        contexts: manifest.arch.encoder.contexts.clone(),
+        live,
+        file,
+        vocabulary: Arc::new(model.tokenizer),
+    }
+}
+
+/// Steps every context at every bucket size, so that nothing is slow the first time, and keeps the better of two times.
+fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Result<CostTable, OpenError> {
+    let mut cost = CostTable::linear(encoder.contexts.len(), Duration::from_millis(10));
+    let slots = usize::try_from(engine.slots()).unwrap_or(usize::MAX);
+    for (context, [_, right]) in encoder.contexts.iter().enumerate() {
+        let frames = u64::try_from(*right).unwrap_or(0) + 1;
+        let samples = usize::try_from(frames * SAMPLES_PER_FRAME).unwrap_or(0);
+        let mut per_chunk = Duration::ZERO;
+        for (bucket, &size) in BUCKETS.iter().enumerate() {
+            if size > max_batch || size > slots {
+                cost.set(context, bucket, per_chunk * u32::try_from(size).unwrap_or(u32::MAX));
+                continue;
+            }
+            step(engine, context, size, samples, 0)?;
+            let took = step(engine, context, size, samples, 1)?.min(step(engine, context, size, samples, 2)?);
+            cost.set(context, bucket, took);
+            per_chunk = took / u32::try_from(size).unwrap_or(1);
+        }
+    }
+    Ok(cost)
+}
+
+/// A model without streaming is timed on one window of ten seconds.
+fn guess(engine: &mut dyn Engine, contexts: usize) -> Result<CostTable, OpenError> {
+    let chunk = Chunk { start: true, end: true, ..noise(0, 160_000, 0) };
+    let began = Instant::now();
+    engine.step(&Batch { context: 0, chunks: vec![chunk] })?;
+    Ok(CostTable::linear(contexts, began.elapsed() * 2))
+}
+
+fn step(engine: &mut dyn Engine, context: usize, size: usize, samples: usize, seq: u64) -> Result<Duration, OpenError> {
+    let chunks = (0..u32::try_from(size).unwrap_or(0)).map(|slot| noise(slot, if seq == 0 { samples - 1_080 } else { samples }, seq)).collect();
+    let batch = Batch { context, chunks };
+    let began = Instant::now();
+    engine.step(&batch)?;
+    Ok(began.elapsed())
+}
+
+/// A chunk of faint noise for slot `slot`; the first of an utterance if `seq` is 0.
+fn noise(slot: u32, samples: usize, seq: u64) -> Chunk {
+    let mut state = 0x2545_f491_u32 ^ slot;
+    let mut sample = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (f32::from(u16::try_from(state >> 16).unwrap_or(0)) - 32_768.0) / 3.3e6
+    };
+    let samples = (0..samples).map(|_| sample()).collect();
+    Chunk { stream: StreamId(0), slot: Slot { index: slot, generation: 0 }, seq, samples, start: seq == 0, end: false, commit: false }
+}
+

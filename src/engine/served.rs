@@ -1,0 +1,79 @@
+//! The model that a server serves, as requests see it: names, languages, abilities, contexts, vocabulary.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::model::tokenizer::Tokenizer;
+use crate::wire::models::{ModelEntry, ModelInfo, ModelRef, family};
+
+/// A loaded model's public face.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its own name.
+    pub name: String,
+    /// Other names that requests may use.
+    pub aliases: Vec<String>,
+    /// The name that `model=` is documented with.
+    pub canonical_name: String,
+    /// The family it reports when a request names none.
+    pub arch: String,
+    /// Exact version.
+    pub version: String,
+    /// Id.
+    pub uuid: Uuid,
+    /// BCP-47 tags.
+    pub languages: Vec<String>,
+    /// Allowed `[left, right]` contexts in frames.
+    pub contexts: Vec<[i32; 2]>,
+    /// Index of the context that live streams use; `None` if the model cannot stream.
+    pub live: Option<usize>,
+    /// Index of the context that files use.
+    pub file: usize,
+    /// Pieces of its tokens.
+    pub vocabulary: Arc<Tokenizer>,
+}
+
+impl Served {
+    /// Its row in the listing.
+    pub fn entry(&self) -> ModelEntry {
+        ModelEntry {
+            name: self.name.clone(),
+            canonical_name: self.canonical_name.clone(),
+            architecture: self.arch.clone(),
+            languages: self.languages.clone(),
+            version: self.version.clone(),
+            uuid: self.uuid,
+            batch: true,
+            streaming: self.live.is_some(),
+            formatted_output: false,
+        }
+    }
+
+    /// What a request that asks for these is told it gets, or that there is no such thing.
+    pub fn select(&self, model: Option<&str>, language: Option<&str>, version: Option<&str>) -> Result<ModelRef, ApiError> {
+        let named = model.is_none_or(|model| {
+            model == self.name || model == self.canonical_name || model == self.uuid.to_string() || self.aliases.iter().any(|alias| alias == model)
+        });
+        if !named || !language.is_none_or(|language| self.speaks(language)) {
+            return Err(ApiError::NoSuchModel);
+        }
+        if version.is_some_and(|version| version != self.version) {
+            return Err(ApiError::NoSuchVersion);
+        }
+        let arch = model.and_then(family).unwrap_or(&self.arch).to_owned();
+        Ok(ModelRef { uuid: self.uuid, info: ModelInfo { name: self.name.clone(), version: self.version.clone(), arch } })
+    }
+
+    /// A known language with an unknown region counts as the bare language.
+    fn speaks(&self, tag: &str) -> bool {
+        let bare = tag.split('-').next().unwrap_or(tag);
+        self.languages.iter().any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
+    }
+
+    /// Right context of context `index`, in frames.
+    pub fn right(&self, index: usize) -> u32 {
+        self.contexts.get(index).and_then(|[_, right]| u32::try_from(*right).ok()).unwrap_or(0)
+    }
+}

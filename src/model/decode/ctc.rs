@@ -1,0 +1,124 @@
+//! CTC: the linear head with its log-softmax, and the greedy search over its frames.
+//!
+//! What it does: log-probabilities; best token of each frame, equal neighbours joined, blanks removed. A token's start is the
+//! first frame of its run, its end one past the last; its confidence the least of the run.
+//! What it does not do: beam search (see `beam`). Who calls it: the decoder.
+#![allow(clippy::indexing_slicing, reason = "row widths are fixed by the head's own shape")]
+
+use super::confidence::Confidence;
+use crate::engine::batch::Token;
+use crate::model::arch::Architecture;
+use crate::model::weights::{Weights, WeightsError};
+use crate::ops::linear::Linear;
+use crate::ops::log_softmax::log_softmax;
+use crate::units::Frames;
+
+/// The output layer of a CTC model or of a hybrid.
+pub(super) struct CtcHead {
+    linear: Linear,
+    outputs: usize,
+    width: usize,
+}
+
+impl CtcHead {
+    pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Self, WeightsError> {
+        let (outputs, width) = (arch.vocabulary + 1, arch.encoder.width);
+        let hybrid = "ctc_decoder.decoder_layers.0";
+        let name = if weights.contains(&format!("{hybrid}.weight")) {
+            hybrid
+        } else {
+            "decoder.decoder_layers.0"
+        };
+        let matrix = weights.get(&format!("{name}.weight"), &[outputs, width, 1])?;
+        let bias = weights.get_optional(&format!("{name}.bias"), &[outputs])?;
+        Ok(CtcHead {
+            linear: Linear::new(matrix, bias, outputs, width),
+            outputs,
+            width,
+        })
+    }
+
+    /// Columns of the result: vocabulary and blank.
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// ln probabilities `[n, V + 1]` of encoder rows `[n, D]`.
+    pub(super) fn log_probs(&self, rows: &[f32]) -> Vec<f32> {
+        let count = rows.len() / self.width;
+        let mut out = vec![0.0; count * self.outputs];
+        self.linear.forward(rows, count, &mut out);
+        out.chunks_exact_mut(self.outputs).for_each(log_softmax);
+        out
+    }
+}
+
+/// The index of the greatest value, the lowest of equal ones.
+pub(super) fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate().skip(1) {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// Where a greedy CTC search stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Greedy {
+    /// Best token of the last frame, blank included.
+    last: Option<u32>,
+    /// The run that may still go on.
+    pub(super) open: Option<Token>,
+}
+
+impl Greedy {
+    /// Takes one frame's ln probabilities and returns the token whose run it ended, if any.
+    pub(super) fn push(&mut self, row: &[f32], frame: Frames, confidence: Confidence) -> Option<Token> {
+        let id = u32::try_from(argmax(row)).unwrap_or(u32::MAX);
+        let blank = u32::try_from(row.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let end = Frames(frame.0.saturating_add(1));
+        if self.last.replace(id) == Some(id) {
+            if let Some(token) = &mut self.open {
+                token.end = end;
+                token.confidence = token.confidence.min(confidence.of(row));
+            }
+            return None;
+        }
+        let started = (id != blank).then(|| Token {
+            id,
+            start: frame,
+            end,
+            confidence: confidence.of(row),
+        });
+        std::mem::replace(&mut self.open, started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(frames: &[usize]) -> Vec<(u32, u32, u32)> {
+        let mut greedy = Greedy::default();
+        let mut tokens: Vec<Token> = Vec::new();
+        for (frame, &best) in (0..).zip(frames) {
+            let mut row = [-5.0; 4];
+            row[best] = -0.1;
+            tokens.extend(greedy.push(&row, Frames(frame), Confidence::MaxProb));
+        }
+        tokens.extend(greedy.open);
+        tokens.iter().map(|token| (token.id, token.start.0, token.end.0)).collect()
+    }
+
+    #[test]
+    fn runs_are_joined_and_a_repeat_after_blank_counts_again() {
+        assert_eq!(run(&[3, 1, 1, 3, 1, 2, 2, 2, 3]), [(1, 1, 3), (1, 4, 5), (2, 5, 8)]);
+    }
+
+    #[test]
+    fn ties_go_to_the_lowest_index() {
+        assert_eq!(argmax(&[0.5, 1.0, 1.0]), 1);
+    }
+}

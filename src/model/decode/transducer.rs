@@ -1,0 +1,276 @@
+//! RNN-T and TDT greedy search, several streams at once.
+//!
+//! What it does: prediction network (LSTM), joint, and the search of Graves 2012 (RNN-T) and Xu et al. 2023 (TDT) in the form
+//! of NeMo's `greedy_batch`; streams in one call share the matrix products and do not influence each other.
+//! What it does not do: beam search, cutting tokens into words. Who calls it: the decoder.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "all slices are cut by the widths that the constructor checked against the weights"
+)]
+
+use super::confidence::Confidence;
+use super::ctc::argmax;
+use crate::model::arch::Architecture;
+use crate::model::weights::{Weights, WeightsError};
+use crate::ops::linear::Linear;
+use crate::ops::log_softmax::log_softmax;
+
+/// Prediction network and joint of one checkpoint.
+pub(super) struct Transducer {
+    /// `[J, D]`: encoder frames into the joint space.
+    encoder: Linear,
+    /// `[J, P]`: prediction network output into the joint space.
+    prediction: Linear,
+    /// `[V + 1 + E, J]`.
+    output: Linear,
+    /// `[V + 1, P]`; the last row (blank) is zero and starts a sequence.
+    embedding: Vec<f32>,
+    /// For each layer `[4P, 2P]`: input and recurrent weights side by side, both biases added.
+    lstm: Vec<Linear>,
+    width: usize,
+    prediction_width: usize,
+    joint_width: usize,
+    vocabulary: usize,
+    max_symbols: usize,
+    /// TDT durations; empty for RNN-T.
+    durations: Vec<u32>,
+    start: Prediction,
+}
+
+/// The prediction network after some tokens.
+#[derive(Clone, Debug)]
+struct Prediction {
+    /// `[layers, P]`.
+    hidden: Vec<f32>,
+    /// `[layers, P]`.
+    cell: Vec<f32>,
+    /// `[J]`: its output in the joint space.
+    joint: Vec<f32>,
+}
+
+/// Where the search of one stream stands between calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TransducerState {
+    /// `None` before the first frame of an utterance.
+    prediction: Option<Prediction>,
+    /// Frames of the next call that the last TDT duration jumps over.
+    skip: usize,
+}
+
+/// A token as the network emitted it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Emission {
+    pub(super) id: usize,
+    /// Frame within the rows of this call.
+    pub(super) frame: usize,
+    /// TDT duration as predicted; `None` for RNN-T.
+    pub(super) duration: Option<u32>,
+    pub(super) confidence: f32,
+}
+
+/// One stream's part of a call.
+pub(super) struct Lane<'a> {
+    pub(super) state: &'a mut TransducerState,
+    /// Frames of this stream in this call.
+    pub(super) frames: usize,
+    /// What was emitted, in order.
+    pub(super) emitted: Vec<Emission>,
+}
+
+/// A lane under way.
+struct Cursor<'a, 'b> {
+    lane: &'a mut Lane<'b>,
+    prediction: Prediction,
+    /// Row of the lane's first frame among all rows.
+    first: usize,
+    frame: usize,
+    /// Tokens emitted at this frame.
+    symbols: usize,
+}
+
+impl Transducer {
+    /// Builds the network; `None` if the architecture has no transducer.
+    pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Option<Self>, WeightsError> {
+        let Some(sizes) = &arch.transducer else { return Ok(None) };
+        let (width, p, j) = (arch.encoder.width, sizes.prediction_width, sizes.joint_width);
+        let outputs = arch.vocabulary + 1 + sizes.durations.len();
+        let linear = |name: &str, outputs: usize, inputs: usize| {
+            let matrix = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
+            Ok(Linear::new(
+                matrix,
+                weights.get_optional(&format!("{name}.bias"), &[outputs])?,
+                outputs,
+                inputs,
+            ))
+        };
+        let lstm = (0..sizes.prediction_layers)
+            .map(|layer| lstm_layer(weights, layer, p))
+            .collect::<Result<_, _>>()?;
+        let layers = sizes.prediction_layers;
+        let mut transducer = Transducer {
+            encoder: linear("joint.enc", j, width)?,
+            prediction: linear("joint.pred", j, p)?,
+            output: linear("joint.joint_net.2", outputs, j)?,
+            embedding: weights.get("decoder.prediction.embed.weight", &[arch.vocabulary + 1, p])?.to_vec(),
+            lstm,
+            width,
+            prediction_width: p,
+            joint_width: j,
+            vocabulary: arch.vocabulary,
+            max_symbols: sizes.max_symbols,
+            durations: sizes.durations.clone(),
+            start: Prediction {
+                hidden: vec![0.0; layers * p],
+                cell: vec![0.0; layers * p],
+                joint: vec![0.0; j],
+            },
+        };
+        let mut start = transducer.start.clone();
+        transducer.predict(&mut [(arch.vocabulary, &mut start)]);
+        transducer.start = start;
+        Ok(Some(transducer))
+    }
+
+    /// Searches the lanes' frames; `rows` `[sum of frames, D]` holds them one lane after the other.
+    pub(super) fn decode(&self, lanes: &mut [Lane<'_>], rows: &[f32], confidence: Confidence) {
+        let total = rows.len() / self.width;
+        let mut projected = vec![0.0; total * self.joint_width];
+        self.encoder.forward(rows, total, &mut projected);
+        let mut first = 0;
+        let mut cursors: Vec<Cursor<'_, '_>> = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            let prediction = lane.state.prediction.take().unwrap_or_else(|| self.start.clone());
+            let frame = lane.state.skip;
+            let frames = lane.frames;
+            cursors.push(Cursor {
+                lane,
+                prediction,
+                first,
+                frame,
+                symbols: 0,
+            });
+            first += frames;
+        }
+        let outputs = self.vocabulary + 1 + self.durations.len();
+        let (mut joint, mut logits) = (Vec::new(), Vec::new());
+        loop {
+            let mut active: Vec<&mut Cursor<'_, '_>> = cursors.iter_mut().filter(|cursor| cursor.frame < cursor.lane.frames).collect();
+            if active.is_empty() {
+                break;
+            }
+            joint.clear();
+            for cursor in &active {
+                let at = (cursor.first + cursor.frame) * self.joint_width;
+                let frame = &projected[at..at + self.joint_width];
+                joint.extend(frame.iter().zip(&cursor.prediction.joint).map(|(f, g)| (f + g).max(0.0)));
+            }
+            logits.resize(active.len() * outputs, 0.0);
+            self.output.forward(&joint, active.len(), &mut logits);
+            let mut emitters: Vec<(usize, &mut Prediction)> = Vec::new();
+            for (cursor, row) in active.iter_mut().zip(logits.chunks_exact_mut(outputs)) {
+                if let Some(id) = self.decide(cursor, row, confidence) {
+                    emitters.push((id, &mut cursor.prediction));
+                }
+            }
+            if !emitters.is_empty() {
+                self.predict(&mut emitters);
+            }
+        }
+        for cursor in cursors {
+            cursor.lane.state.skip = cursor.frame - cursor.lane.frames;
+            cursor.lane.state.prediction = Some(cursor.prediction);
+        }
+    }
+
+    /// Reads one joint output: emits or not, moves the cursor on, returns the emitted token.
+    fn decide(&self, cursor: &mut Cursor<'_, '_>, row: &mut [f32], confidence: Confidence) -> Option<usize> {
+        let (tokens, durations) = row.split_at_mut(self.vocabulary + 1);
+        let id = argmax(tokens);
+        let blank = id == self.vocabulary;
+        let duration = self.durations.get(argmax_or_zero(durations)).copied();
+        if !blank {
+            log_softmax(tokens);
+            cursor.lane.emitted.push(Emission {
+                id,
+                frame: cursor.frame,
+                duration,
+                confidence: confidence.of(tokens),
+            });
+            cursor.symbols += 1;
+        }
+        let full = cursor.symbols >= self.max_symbols;
+        let step = match duration {
+            None | Some(0) => usize::from(blank || full),
+            Some(frames) => usize::try_from(frames).unwrap_or(usize::MAX),
+        };
+        if step > 0 {
+            cursor.symbols = 0;
+            cursor.frame = cursor.frame.saturating_add(step);
+        }
+        (!blank).then_some(id)
+    }
+
+    /// Feeds one token to each prediction network.
+    fn predict(&self, streams: &mut [(usize, &mut Prediction)]) {
+        let (count, p) = (streams.len(), self.prediction_width);
+        let mut input: Vec<f32> = Vec::with_capacity(count * p);
+        for (id, _) in streams.iter() {
+            input.extend(&self.embedding[id * p..(id + 1) * p]);
+        }
+        let mut both = vec![0.0; count * 2 * p];
+        let mut gates = vec![0.0; count * 4 * p];
+        for (layer, linear) in self.lstm.iter().enumerate() {
+            let own = layer * p..(layer + 1) * p;
+            for ((row, input), (_, stream)) in both.chunks_exact_mut(2 * p).zip(input.chunks_exact(p)).zip(streams.iter()) {
+                row[..p].copy_from_slice(input);
+                row[p..].copy_from_slice(&stream.hidden[own.clone()]);
+            }
+            linear.forward(&both, count, &mut gates);
+            for ((gates, output), (_, stream)) in gates.chunks_exact(4 * p).zip(input.chunks_exact_mut(p)).zip(streams.iter_mut()) {
+                lstm_cell(gates, &mut stream.hidden[own.clone()], &mut stream.cell[own.clone()]);
+                output.copy_from_slice(&stream.hidden[own.clone()]);
+            }
+        }
+        let mut joint = vec![0.0; count * self.joint_width];
+        self.prediction.forward(&input, count, &mut joint);
+        for (row, (_, stream)) in joint.chunks_exact(self.joint_width).zip(streams) {
+            stream.joint.copy_from_slice(row);
+        }
+    }
+}
+
+fn argmax_or_zero(values: &[f32]) -> usize {
+    if values.is_empty() { 0 } else { argmax(values) }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// One LSTM cell with gates in the order i, f, g, o (`[4P]`): updates `hidden` and `cell` (`[P]`).
+fn lstm_cell(gates: &[f32], hidden: &mut [f32], cell: &mut [f32]) {
+    let p = hidden.len();
+    for unit in 0..p {
+        let [i, f, g, o] = [gates[unit], gates[p + unit], gates[2 * p + unit], gates[3 * p + unit]];
+        cell[unit] = sigmoid(f) * cell[unit] + sigmoid(i) * g.tanh();
+        hidden[unit] = sigmoid(o) * cell[unit].tanh();
+    }
+}
+
+fn lstm_layer(weights: &Weights, layer: usize, p: usize) -> Result<Linear, WeightsError> {
+    let name = |part: &str| format!("decoder.prediction.dec_rnn.lstm.{part}_l{layer}");
+    let input = weights.get(&name("weight_ih"), &[4 * p, p])?;
+    let recurrent = weights.get(&name("weight_hh"), &[4 * p, p])?;
+    let both: Vec<f32> = input
+        .chunks_exact(p)
+        .zip(recurrent.chunks_exact(p))
+        .flat_map(|(a, b)| a.iter().chain(b))
+        .copied()
+        .collect();
+    let biases = weights
+        .get(&name("bias_ih"), &[4 * p])?
+        .iter()
+        .zip(weights.get(&name("bias_hh"), &[4 * p])?);
+    let bias: Vec<f32> = biases.map(|(a, b)| a + b).collect();
+    Ok(Linear::new(&both, Some(&bias), 4 * p, 2 * p))
+}

@@ -1,0 +1,302 @@
+//! The actor of one live stream: carries out what the session decides.
+//!
+//! It lives on the thread of its socket, but on its own: timers and engine traffic go on whatever the socket does. Any front
+//! door that can fill a [`Pipe`] can use it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler, WrapFuture};
+use futures_util::stream::unfold;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::pipe::{FromClient, Pipe, ToClient};
+use super::session::{Effect, PendingChunk, Session};
+use crate::error::CloseReason;
+use crate::scheduler::admission::Refusal;
+use crate::scheduler::core::{Class, Piece};
+use crate::scheduler::messages::Completed;
+use crate::scheduler::{Handle, StreamGuard};
+use crate::telemetry::compatible::{Compatible, Kind};
+use crate::telemetry::metrics as measure;
+
+/// Tells the stream that there are frames in the pipe.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FramesArrived;
+
+/// Tells the front door that there are messages in the pipe.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MessagesWaiting;
+
+/// Tells the stream whom to wake when there are messages.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Connected(pub Recipient<MessagesWaiting>);
+
+/// Ends the stream because the server stops.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GoAway;
+
+/// What a stream needs from outside.
+pub struct Setup {
+    /// The rules of this connection.
+    pub session: Session,
+    /// Shared with the front door.
+    pub pipe: Rc<Pipe>,
+    /// Where chunks go.
+    pub scheduler: Handle,
+    /// Context index of every step.
+    pub context: usize,
+    /// Chunks that one lane may have in flight.
+    pub credits: usize,
+    /// Time from a chunk's last byte to its due instant.
+    pub budget: Duration,
+    /// Compatible metric families.
+    pub metrics: Arc<Compatible>,
+    /// Called once when the stream ends; true unless the server was at fault.
+    pub ended: Box<dyn FnOnce(bool)>,
+}
+
+/// The actor.
+pub struct StreamActor {
+    session: Session,
+    pipe: Rc<Pipe>,
+    scheduler: Handle,
+    context: usize,
+    budget: Duration,
+    metrics: Arc<Compatible>,
+    ended: Option<Box<dyn FnOnce(bool)>>,
+    lanes: Vec<StreamGuard>,
+    /// Chunks of lanes that are not open yet.
+    early: Vec<(usize, PendingChunk)>,
+    results: Sender<(usize, Completed)>,
+    incoming: Option<Receiver<(usize, Completed)>>,
+    door: Option<Recipient<MessagesWaiting>>,
+    tick: Option<SpawnHandle>,
+    reading: bool,
+    failed: bool,
+    closed: Option<u16>,
+}
+
+impl StreamActor {
+    /// Takes `lanes` slots and starts the actor on the current thread; a full engine refuses here.
+    pub async fn open(setup: Setup, lanes: usize) -> Result<Addr<Self>, Refusal> {
+        let most = setup.credits * usize::from(crate::audio::MAX_CHANNELS) + 1;
+        let (results, incoming) = channel(most);
+        let mut guards = Vec::with_capacity(lanes);
+        for lane in 0..lanes {
+            guards.push(register(&setup.scheduler, setup.context, lane, &results).await?);
+        }
+        let Setup { session, pipe, scheduler, context, budget, metrics, ended, credits: _ } = setup;
+        let actor = StreamActor {
+            session,
+            pipe,
+            scheduler,
+            context,
+            budget,
+            metrics,
+            ended: Some(ended),
+            lanes: guards,
+            early: Vec::new(),
+            results,
+            incoming: Some(incoming),
+            door: None,
+            tick: None,
+            reading: true,
+            failed: false,
+            closed: None,
+        };
+        Ok(actor.start())
+    }
+
+    /// Lets the session take an event and carries out what it decides.
+    fn event(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Session, Instant, &mut Vec<Effect>)) {
+        if self.closed.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let mut effects = Vec::new();
+        event(&mut self.session, now, &mut effects);
+        for effect in effects {
+            self.carry_out(effect, ctx);
+        }
+        let open = self.pipe.set_reading(self.session.undecoded_bytes(), self.reading);
+        self.session.on_gate(open, now);
+        if let Some(door) = &self.door {
+            // A full mailbox means that a wake-up is waiting in it already.
+            door.try_send(MessagesWaiting).ok();
+        }
+        self.set_timer(now, ctx);
+        if self.closed.is_some() {
+            ctx.stop();
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        if self.closed.is_some() {
+            return;
+        }
+        match effect {
+            Effect::Send(message) => {
+                if self.pipe.put_out(ToClient::Text(message.to_json())).is_err() {
+                    measure::stream_evicted();
+                    self.pipe.evict(CloseReason::NoResponse.code(), CloseReason::NoResponse.text().to_owned());
+                    self.closed = Some(CloseReason::NoResponse.code());
+                }
+            }
+            Effect::Submit { lane, chunk } => self.submit(lane, chunk, ctx),
+            Effect::OpenLanes(count) => self.open_lanes(count, ctx),
+            Effect::ObserveLatency { seconds } => {
+                measure::responded(seconds);
+                self.metrics.stream_latency(seconds);
+            }
+            Effect::Read(wanted) => self.reading = wanted,
+            Effect::Close { code, reason } => {
+                if self.pipe.put_out(ToClient::Close(code, reason.clone())).is_err() {
+                    self.pipe.evict(code, reason);
+                }
+                self.closed = Some(code);
+            }
+        }
+    }
+
+    fn submit(&mut self, lane: usize, chunk: PendingChunk, ctx: &mut Context<Self>) {
+        let Some(guard) = self.lanes.get(lane) else {
+            self.early.push((lane, chunk));
+            return;
+        };
+        let PendingChunk { seq, samples, start, end, commit, arrived } = chunk;
+        if guard.push(Piece { seq, samples, start, end, commit, due: arrived + self.budget }).is_err() {
+            self.fail(ctx);
+        }
+    }
+
+    /// Takes slots for the lanes of a container whose channels are known only now.
+    fn open_lanes(&mut self, count: usize, ctx: &mut Context<Self>) {
+        let (scheduler, context, results, open) = (self.scheduler.clone(), self.context, self.results.clone(), self.lanes.len());
+        let registering = async move {
+            let mut guards = Vec::new();
+            for lane in open..count {
+                guards.push(register(&scheduler, context, lane, &results).await?);
+            }
+            Ok::<_, Refusal>(guards)
+        };
+        let opened = registering.into_actor(self).map(|guards, actor: &mut Self, ctx| match guards {
+            Ok(guards) => {
+                actor.lanes.extend(guards);
+                for (lane, chunk) in std::mem::take(&mut actor.early) {
+                    actor.submit(lane, chunk, ctx);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no slot for a further channel");
+                actor.fail(ctx);
+            }
+        });
+        ctx.spawn(opened);
+    }
+
+    fn fail(&mut self, ctx: &mut Context<Self>) {
+        ctx.notify(EngineFailed);
+    }
+
+    fn set_timer(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        if let Some(tick) = self.tick.take() {
+            ctx.cancel_future(tick);
+        }
+        if let Some(at) = self.session.next_tick() {
+            let wait = at.saturating_duration_since(now);
+            self.tick = Some(ctx.run_later(wait, |actor, ctx| actor.event(ctx, |session, now, out| session.on_tick(now, out))));
+        }
+    }
+}
+
+async fn register(scheduler: &Handle, context: usize, lane: usize, results: &Sender<(usize, Completed)>) -> Result<StreamGuard, Refusal> {
+    let results = results.clone();
+    scheduler.register(Class::Live, context, Box::new(move |completed| results.try_send((lane, completed)).is_ok())).await
+}
+
+/// The scheduler or engine cannot go on with this stream.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct EngineFailed;
+
+impl Actor for StreamActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(incoming) = self.incoming.take() {
+            ctx.add_stream(unfold(incoming, |mut incoming| async { incoming.recv().await.map(|result| (result, incoming)) }));
+        }
+        self.set_timer(Instant::now(), ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let code = self.closed.unwrap_or(CloseReason::Finished.code());
+        measure::stream_closed(code);
+        self.metrics.finished(Kind::Stream, if self.failed { 500 } else { 200 });
+        if let Some(ended) = self.ended.take() {
+            ended(!self.failed);
+        }
+    }
+}
+
+impl Handler<Connected> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, Connected(door): Connected, ctx: &mut Self::Context) {
+        self.door = Some(door);
+        self.event(ctx, |_, _, _| ());
+    }
+}
+
+impl Handler<FramesArrived> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: FramesArrived, ctx: &mut Self::Context) {
+        while let Some(frame) = self.pipe.take_in() {
+            match frame {
+                FromClient::Binary(bytes) => self.event(ctx, |session, now, out| session.on_audio(bytes, now, out)),
+                FromClient::Text(text) => self.event(ctx, |session, now, out| session.on_text(&text, now, out)),
+                FromClient::Gone => {
+                    self.session.on_disconnect();
+                    ctx.stop();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl StreamHandler<(usize, Completed)> for StreamActor {
+    fn handle(&mut self, (lane, completed): (usize, Completed), ctx: &mut Self::Context) {
+        let Completed { seq, decoded, late: _ } = completed;
+        match decoded {
+            Some(decoded) => self.event(ctx, |session, now, out| session.on_decoded(lane, seq, decoded, now, out)),
+            None => self.fail(ctx),
+        }
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<EngineFailed> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: EngineFailed, ctx: &mut Self::Context) {
+        self.failed = true;
+        self.event(ctx, |session, _, out| session.on_engine_failed(out));
+    }
+}
+
+impl Handler<GoAway> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: GoAway, ctx: &mut Self::Context) {
+        self.event(ctx, |session, _, out| session.on_going_away(out));
+    }
+}

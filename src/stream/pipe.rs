@@ -1,0 +1,261 @@
+//! What a socket and its stream share: frames in, messages out, and the gate that slows the client.
+//!
+//! Both ends live on one thread, so a frame costs no message between threads. Neither end waits for the other: the socket
+//! puts frames in and wakes the stream, the stream puts messages out and wakes the socket. Bytes that are held count
+//! against a budget of the whole process.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::telemetry::metrics as measure;
+
+/// What a client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromClient {
+    /// A binary message: audio; empty means the end.
+    Binary(Bytes),
+    /// A text message.
+    Text(String),
+    /// The client closed the connection or it broke.
+    Gone,
+}
+
+/// What a client is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToClient {
+    /// A text message.
+    Text(String),
+    /// The end, with a close code and reason.
+    Close(u16, String),
+}
+
+/// Undecoded bytes of all streams together, and how many there may be.
+#[derive(Debug)]
+pub struct Budget {
+    held: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { held: AtomicUsize::new(0), limit }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    fn replace(&self, old: usize, new: usize) {
+        self.held.fetch_add(new, Relaxed);
+        self.held.fetch_sub(old, Relaxed);
+        measure::undecoded(self.held());
+    }
+
+    fn is_spent(&self) -> bool {
+        self.held() > self.limit
+    }
+}
+
+/// The messages for a client were not taken in time: it does not read, and the stream must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client does not read its results")]
+pub struct BacklogFull;
+
+/// The shared state of a socket and its stream.
+pub struct Pipe {
+    inbox: RefCell<VecDeque<FromClient>>,
+    outbox: RefCell<VecDeque<ToClient>>,
+    backlog: usize,
+    /// Bytes in `inbox`, in the stream's own buffers, and in a frame that is still arriving.
+    held: [Cell<usize>; 3],
+    budget: Arc<Budget>,
+    open: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+}
+
+/// Where bytes are held, as index into [`Pipe`]'s count.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Inbox,
+    Stream,
+    Frame,
+}
+
+impl Pipe {
+    /// A pipe that holds at most `backlog` messages for the client.
+    pub fn new(backlog: usize, budget: Arc<Budget>) -> Self {
+        Self {
+            inbox: RefCell::new(VecDeque::new()),
+            outbox: RefCell::new(VecDeque::new()),
+            backlog,
+            held: [Cell::new(0), Cell::new(0), Cell::new(0)],
+            budget,
+            open: Cell::new(true),
+            reader: RefCell::new(None),
+        }
+    }
+
+    /// Socket: a frame arrived.
+    pub fn put_in(&self, frame: FromClient) {
+        self.hold(Place::Frame, 0);
+        if let FromClient::Binary(bytes) = &frame {
+            self.hold(Place::Inbox, self.count(Place::Inbox) + bytes.len());
+        }
+        self.inbox.borrow_mut().push_back(frame);
+    }
+
+    /// Stream: the next frame.
+    pub fn take_in(&self) -> Option<FromClient> {
+        let frame = self.inbox.borrow_mut().pop_front()?;
+        if let FromClient::Binary(bytes) = &frame {
+            self.hold(Place::Inbox, self.count(Place::Inbox).saturating_sub(bytes.len()));
+        }
+        Some(frame)
+    }
+
+    /// Stream: a message for the client.
+    pub fn put_out(&self, message: ToClient) -> Result<(), BacklogFull> {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.len() >= self.backlog {
+            return Err(BacklogFull);
+        }
+        outbox.push_back(message);
+        Ok(())
+    }
+
+    /// Stream: drop what the client has not taken and end with this close, because it does not read.
+    pub fn evict(&self, code: u16, reason: String) {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.clear();
+        outbox.push_back(ToClient::Close(code, reason));
+    }
+
+    /// Socket: the next message for the client.
+    pub fn take_out(&self) -> Option<ToClient> {
+        self.outbox.borrow_mut().pop_front()
+    }
+
+    /// Stream: how many received bytes it holds undecoded, and whether it wants more. Returns whether more is read.
+    pub fn set_reading(&self, undecoded: usize, wanted: bool) -> bool {
+        self.hold(Place::Stream, undecoded);
+        // A stream that holds nothing may always read, so that a spent budget never stops everybody for good.
+        let open = wanted && (undecoded == 0 || !self.budget.is_spent());
+        if self.open.replace(open) && !open {
+            measure::reading_paused();
+        }
+        if open && let Some(waker) = self.reader.borrow_mut().take() {
+            waker.wake();
+        }
+        open
+    }
+
+    /// Socket: ready once more may be read.
+    pub fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
+        if self.open.get() {
+            return Poll::Ready(());
+        }
+        *self.reader.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Socket: bytes of a frame arrived; false if there is no room for the rest of it.
+    #[must_use]
+    pub fn arriving(&self, bytes: usize) -> bool {
+        const ALWAYS: usize = 1 << 20;
+        let frame = self.count(Place::Frame) + bytes;
+        self.hold(Place::Frame, frame);
+        frame <= ALWAYS || !self.budget.is_spent()
+    }
+
+    fn count(&self, place: Place) -> usize {
+        self.cell(place).get()
+    }
+
+    fn cell(&self, place: Place) -> &Cell<usize> {
+        let [inbox, stream, frame] = &self.held;
+        match place {
+            Place::Inbox => inbox,
+            Place::Stream => stream,
+            Place::Frame => frame,
+        }
+    }
+
+    fn hold(&self, place: Place, bytes: usize) {
+        let old = self.cell(place).replace(bytes);
+        self.budget.replace(old, bytes);
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let held = self.held.iter().map(Cell::get).sum();
+        self.budget.replace(held, 0);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn pipe(limit: usize) -> (Pipe, Arc<Budget>) {
+        let budget = Arc::new(Budget::new(limit));
+        (Pipe::new(2, Arc::clone(&budget)), budget)
+    }
+
+    fn open(pipe: &Pipe) -> bool {
+        pipe.poll_open(&Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn bytes_are_counted_wherever_they_are_held_and_given_back() {
+        let (pipe, budget) = pipe(1000);
+        assert!(pipe.arriving(10));
+        pipe.put_in(FromClient::Binary(Bytes::from_static(&[0; 100])));
+        assert_eq!(budget.held(), 100);
+        pipe.take_in().unwrap();
+        pipe.set_reading(60, true);
+        assert_eq!(budget.held(), 60);
+        drop(pipe);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_spent_budget_stops_those_who_hold_bytes() {
+        let (pipe, budget) = pipe(50);
+        pipe.set_reading(60, true);
+        assert!(!open(&pipe));
+        let other = Pipe::new(2, budget);
+        other.set_reading(0, true);
+        assert!(open(&other), "a stream that holds nothing may read");
+        pipe.set_reading(0, true);
+        assert!(open(&pipe));
+    }
+
+    #[test]
+    fn a_backlog_is_bounded_and_eviction_leaves_only_the_close() {
+        let (pipe, _) = pipe(50);
+        let text = || ToClient::Text("x".into());
+        pipe.put_out(text()).unwrap();
+        pipe.put_out(text()).unwrap();
+        assert_eq!(pipe.put_out(text()), Err(BacklogFull));
+        pipe.evict(1011, "slow".into());
+        assert_eq!(pipe.take_out(), Some(ToClient::Close(1011, "slow".into())));
+        assert_eq!(pipe.take_out(), None);
+    }
+
+    #[test]
+    fn a_large_frame_needs_room_in_the_budget() {
+        let (pipe, _) = pipe(2 << 20);
+        assert!(pipe.arriving(1 << 20));
+        assert!(pipe.arriving(1 << 20));
+        assert!(!pipe.arriving(1));
+    }
+}

@@ -1,0 +1,469 @@
+//! One live connection as a state machine: events in, effects out.
+//!
+//! What it does: everything that the protocol rules: the order of audio and control messages, chunks within the engine's
+//! credits, results, timeouts, and the way a stream ends. What it does not do: sockets, timers, actors, clocks; each event
+//! brings its time. Who calls it: [`super::actor`], the command line, simulations.
+//!
+//! Nothing accepted is dropped: bytes wait undecoded until the engine has taken what came before, and when too many wait, the
+//! session asks not to be given more. All results but the timeouts and the place of a `Finalize` follow from the audio alone.
+
+mod types;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use self::types::{Effect, LiveRules, PendingChunk, StreamInfo};
+use super::lane::{Lane, LaneRules};
+use super::results::ResultRules;
+use crate::audio::{AudioError, AudioSpec, Intake};
+use crate::engine::batch::Decoded;
+use crate::error::CloseReason;
+use crate::text::words::Vocabulary;
+use crate::units::{Millis, SAMPLES_PER_FRAME, Samples};
+use crate::wire::control::{ClientMessage, SchemaError};
+use crate::wire::query::ListenOptions;
+use crate::wire::results::{Metadata, ResultsMetadata, ServerMessage};
+
+/// What a queued message costs besides its bytes; also bounds the number of control messages that wait.
+const MESSAGE_COST: usize = 64;
+/// Samples pulled while the number of lanes is unknown.
+const FIRST_PULL: usize = 1_280;
+/// Arrivals closer than this count as one.
+const ARRIVAL_STEP: Duration = Duration::from_millis(1);
+
+/// What waits to be worked on, in order.
+#[derive(Debug)]
+enum Input {
+    Audio(Bytes, Instant),
+    Finalize(Option<usize>, Instant),
+    Close(Instant),
+}
+
+/// Lanes that are yet to be flushed.
+#[derive(Debug)]
+struct Flushing {
+    lanes: VecDeque<usize>,
+    from_finalize: bool,
+    arrived: Instant,
+}
+
+/// One live connection.
+pub struct Session {
+    options: ListenOptions,
+    info: StreamInfo,
+    rules: LiveRules,
+    metadata: Arc<ResultsMetadata>,
+    vocabulary: Arc<dyn Vocabulary + Send + Sync>,
+    intake: Intake,
+    lanes: Vec<Lane>,
+    inbox: VecDeque<Input>,
+    inbox_bytes: usize,
+    flushing: Option<Flushing>,
+    /// Bytes given to the intake so far, and up to which of them had arrived when.
+    pushed: u64,
+    arrivals: VecDeque<(u64, Instant)>,
+    opened: Instant,
+    last_frame: Instant,
+    heard_audio: bool,
+    reading: bool,
+    gate_open: bool,
+    /// The stream ends with this once everything is flushed; the client is not listened to any more.
+    ending: Option<CloseReason>,
+    ended: bool,
+}
+
+impl Session {
+    /// A session for audio as `spec` describes it; fails if that is impossible.
+    pub fn new(
+        options: ListenOptions,
+        spec: AudioSpec,
+        info: StreamInfo,
+        rules: LiveRules,
+        vocabulary: Arc<dyn Vocabulary + Send + Sync>,
+        now: Instant,
+    ) -> Result<Self, AudioError> {
+        let metadata = Arc::new(ResultsMetadata {
+            request_id: info.request_id,
+            model_info: info.model.info.clone(),
+            model_uuid: info.model.uuid,
+            extra: options.extra.clone(),
+        });
+        Ok(Self {
+            options,
+            info,
+            rules,
+            metadata,
+            vocabulary,
+            intake: Intake::new(spec)?,
+            lanes: Vec::new(),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            flushing: None,
+            pushed: 0,
+            arrivals: VecDeque::new(),
+            opened: now,
+            last_frame: now,
+            heard_audio: false,
+            reading: true,
+            gate_open: true,
+            ending: None,
+            ended: false,
+        })
+    }
+
+    /// Bytes received and not decoded yet.
+    pub fn undecoded_bytes(&self) -> usize {
+        self.intake.buffered_bytes() + self.inbox_bytes
+    }
+
+    /// True after [`Effect::Close`] or a disconnect: nothing follows.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// A binary message. An empty one asks for the end.
+    pub fn on_audio(&mut self, bytes: Bytes, now: Instant, out: &mut Vec<Effect>) {
+        if !self.listens(now) {
+            return;
+        }
+        if bytes.is_empty() {
+            self.end(CloseReason::Finished, now, out);
+            return;
+        }
+        self.heard_audio = true;
+        self.put(Input::Audio(bytes, now));
+        self.pump(now, out);
+    }
+
+    /// A text message.
+    pub fn on_text(&mut self, text: &str, now: Instant, out: &mut Vec<Effect>) {
+        if !self.listens(now) {
+            return;
+        }
+        match ClientMessage::parse(text) {
+            Ok(ClientMessage::KeepAlive | ClientMessage::Configure { keyterms: false }) => {}
+            Ok(ClientMessage::Configure { keyterms: true }) => {
+                out.push(Effect::Send(ServerMessage::keyterms_not_supported(self.info.request_id)));
+            }
+            Ok(ClientMessage::Finalize { channel: Some(channel) }) if self.intake.lanes().is_some_and(|lanes| channel >= lanes) => {
+                let error = SchemaError { description: format!("The stream has no channel {channel}."), message: text.to_owned() };
+                out.push(Effect::Send(ServerMessage::schema_error(error)));
+            }
+            Ok(ClientMessage::Finalize { channel }) => {
+                if self.heard_audio {
+                    self.put(Input::Finalize(channel, now));
+                    self.pump(now, out);
+                }
+            }
+            Ok(ClientMessage::CloseStream) => self.end(CloseReason::Finished, now, out),
+            Err(error) => out.push(Effect::Send(ServerMessage::schema_error(error))),
+        }
+    }
+
+    /// The engine's answer to a chunk, which gives its credit back.
+    pub fn on_decoded(&mut self, lane: usize, seq: u64, decoded: Decoded, now: Instant, out: &mut Vec<Effect>) {
+        if self.ended {
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.decoded(seq, decoded);
+        }
+        self.pump(now, out);
+    }
+
+    /// The engine will not answer any more.
+    pub fn on_engine_failed(&mut self, out: &mut Vec<Effect>) {
+        self.finish(CloseReason::NoResponse, out);
+    }
+
+    /// The connection is gone; nothing can be sent.
+    pub fn on_disconnect(&mut self) {
+        self.ended = true;
+    }
+
+    /// The server stops, and the time for draining is over.
+    pub fn on_going_away(&mut self, out: &mut Vec<Effect>) {
+        self.finish(CloseReason::GoingAway, out);
+    }
+
+    /// Reading was stopped or begun again for another reason than [`Effect::Read`]; meanwhile the client cannot be idle.
+    pub fn on_gate(&mut self, open: bool, now: Instant) {
+        if open && !self.gate_open {
+            self.last_frame = now;
+        }
+        self.gate_open = open;
+    }
+
+    /// Time has passed; call it at [`Session::next_tick`] or later.
+    pub fn on_tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.ended {
+            return;
+        }
+        if self.response_due().is_some_and(|due| due <= now) {
+            self.finish(CloseReason::NoResponse, out);
+        } else if self.no_audio_due().is_some_and(|due| due <= now) {
+            self.finish(CloseReason::NoAudio, out);
+        } else if self.idle_due().is_some_and(|due| due <= now) {
+            self.end(CloseReason::Idle, now, out);
+        }
+    }
+
+    /// When something happens by the passing of time alone.
+    pub fn next_tick(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        [self.response_due(), self.no_audio_due(), self.idle_due()].into_iter().flatten().min()
+    }
+
+    fn response_due(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(Lane::waiting_since).min().map(|since| since + self.rules.response)
+    }
+
+    fn no_audio_due(&self) -> Option<Instant> {
+        (!self.heard_audio && self.ending.is_none()).then(|| self.opened + self.rules.no_audio)
+    }
+
+    fn idle_due(&self) -> Option<Instant> {
+        (self.reading && self.gate_open && self.ending.is_none()).then(|| self.last_frame + self.rules.idle)
+    }
+
+    /// Notes that a frame came. False if the client is not listened to any more.
+    fn listens(&mut self, now: Instant) -> bool {
+        self.last_frame = now;
+        !self.ended && self.ending.is_none()
+    }
+
+    /// Flushes everything, then ends.
+    fn end(&mut self, reason: CloseReason, now: Instant, out: &mut Vec<Effect>) {
+        self.ending = Some(reason);
+        self.put(Input::Close(now));
+        self.pump(now, out);
+    }
+
+    /// Ends at once.
+    fn finish(&mut self, reason: CloseReason, out: &mut Vec<Effect>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        let duration = self.lanes.iter().map(Lane::position).max().unwrap_or_default();
+        let model = (self.heard_audio && !self.lanes.is_empty()).then_some(&self.info.model);
+        let channels = self.lanes.len().max(1);
+        let metadata = Metadata::new(self.info.request_id, self.info.created.clone(), duration, channels, model);
+        out.push(Effect::Send(ServerMessage::Metadata(metadata)));
+        out.push(Effect::Close { code: reason.code(), reason: reason.text().to_owned() });
+    }
+
+    /// Puts an input behind those that wait.
+    fn put(&mut self, input: Input) {
+        match input {
+            // Saves the detour in the usual case; the intake copies short messages together.
+            Input::Audio(bytes, at) if self.inbox.is_empty() && self.flushing.is_none() => self.take(bytes, at),
+            input => {
+                self.inbox_bytes += input.cost();
+                self.inbox.push_back(input);
+            }
+        }
+    }
+
+    /// Gives bytes to the intake.
+    fn take(&mut self, bytes: Bytes, at: Instant) {
+        self.pushed = self.pushed.saturating_add(bytes.len().try_into().unwrap_or(u64::MAX));
+        match self.arrivals.back_mut() {
+            Some((end, last)) if at.saturating_duration_since(*last) < ARRIVAL_STEP => *end = self.pushed,
+            _ => self.arrivals.push_back((self.pushed, at)),
+        }
+        self.intake.push(bytes);
+    }
+
+    /// When the last byte decoded so far had arrived.
+    fn arrived(&mut self, now: Instant) -> Instant {
+        let decoded = self.pushed.saturating_sub(self.intake.buffered_bytes().try_into().unwrap_or(u64::MAX));
+        while self.arrivals.len() > 1 && self.arrivals.front().is_some_and(|(end, _)| *end < decoded) {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.front().map_or(now, |(_, at)| *at)
+    }
+
+    /// Does everything that can be done now, and sees to reading.
+    fn pump(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        loop {
+            // Answers first: they give the credits back.
+            self.deliver(now, out);
+            self.cut(now, out);
+            if !self.lanes.iter().all(Lane::is_drained) || !self.flush(now, out) {
+                break;
+            }
+            match self.pull(out) {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(NotNow::NoCredit) => break,
+                Err(NotNow::Undecodable) => self.fail(now),
+            }
+            let Some(input) = self.inbox.pop_front() else { break };
+            self.inbox_bytes = self.inbox_bytes.saturating_sub(input.cost());
+            self.work(input, out, now);
+        }
+        let flushed = self.inbox.is_empty() && self.flushing.is_none() && self.lanes.iter().all(|lane| lane.is_drained() && lane.is_idle());
+        if let Some(reason) = self.ending.filter(|_| flushed) {
+            self.finish(reason, out);
+        }
+        self.regulate(now, out);
+    }
+
+    /// Works on the next input. The audio before it has been taken by the lanes.
+    fn work(&mut self, input: Input, out: &mut Vec<Effect>, now: Instant) {
+        match input {
+            Input::Audio(bytes, at) => self.take(bytes, at),
+            Input::Finalize(channel, arrived) => {
+                let wanted = |lane: &usize| channel.is_none_or(|channel| channel == *lane);
+                let lanes = (0..self.lanes.len()).filter(wanted).collect();
+                self.flushing = Some(Flushing { lanes, from_finalize: true, arrived });
+            }
+            Input::Close(arrived) => {
+                if self.heard_audio {
+                    let mut samples = Vec::new();
+                    let finished = self.intake.finish(&mut samples);
+                    self.spread(&samples, out);
+                    if finished.is_err() {
+                        self.fail(now);
+                    }
+                }
+                self.flushing = Some(Flushing { lanes: (0..self.lanes.len()).collect(), from_finalize: false, arrived });
+            }
+        }
+    }
+
+    /// The audio cannot be decoded: the stream ends after what could be.
+    fn fail(&mut self, now: Instant) {
+        let closes = self.ending.replace(CloseReason::Undecodable).is_some();
+        self.heard_audio = !self.lanes.is_empty();
+        if !closes {
+            self.inbox.clear();
+            self.inbox_bytes = 0;
+            self.put(Input::Close(now));
+        }
+    }
+
+    /// Pulls samples for the next chunk. 0: the bytes given so far are used up.
+    fn pull(&mut self, out: &mut Vec<Effect>) -> Result<usize, NotNow> {
+        let wanted = self.lanes.iter().map(Lane::wanted).min().unwrap_or(FIRST_PULL);
+        if wanted == 0 {
+            return Err(NotNow::NoCredit);
+        }
+        let mut samples = Vec::new();
+        let pulled = self.intake.pull(wanted, &mut samples);
+        self.spread(&samples, out);
+        pulled.map_err(|_| NotNow::Undecodable)
+    }
+
+    /// Gives samples to the lanes, which are made when their number is known.
+    fn spread(&mut self, samples: &[Vec<f32>], out: &mut Vec<Effect>) {
+        if self.lanes.is_empty()
+            && self.heard_audio
+            && let Some(lanes) = self.intake.lanes().filter(|lanes| *lanes > 0)
+        {
+            self.lanes = (0..lanes).map(|index| self.lane([index, lanes])).collect();
+            out.push(Effect::OpenLanes(lanes));
+        }
+        for (lane, samples) in self.lanes.iter_mut().zip(samples) {
+            lane.push(samples);
+        }
+    }
+
+    fn lane(&self, channel: [usize; 2]) -> Lane {
+        let rules = LaneRules {
+            right: self.rules.right,
+            credits: self.rules.credits,
+            endpointing: self.options.endpointing.map(Millis::samples),
+            vad_events: self.options.vad_events,
+        };
+        let results = ResultRules {
+            interim: self.options.interim_results,
+            interim_step: self.rules.interim_step.samples(),
+            soft: self.rules.soft_final.samples(),
+            hard: self.rules.hard_final.samples(),
+            chunk: Samples(SAMPLES_PER_FRAME.saturating_mul(u64::from(self.rules.right) + 1)),
+            utterance_end: self.options.utterance_end.map(Millis::samples),
+            punctuate: self.options.punctuate,
+            channel,
+            metadata: Arc::clone(&self.metadata),
+        };
+        Lane::new(rules, results)
+    }
+
+    /// Cuts and submits the chunks that there are samples and credits for.
+    fn cut(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let arrived = self.arrived(now);
+        let mut messages = Vec::new();
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            while let Some(chunk) = lane.cut(arrived, now, &mut messages) {
+                out.push(Effect::Submit { lane: index, chunk });
+            }
+        }
+        out.extend(messages.into_iter().map(Effect::Send));
+    }
+
+    /// Sends what became known.
+    fn deliver(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut messages = Vec::new();
+        for lane in &mut self.lanes {
+            let answered = lane.deliver(self.vocabulary.as_ref(), &mut messages);
+            out.extend(messages.drain(..).map(Effect::Send));
+            let latency = |arrived| Effect::ObserveLatency { seconds: now.saturating_duration_since(arrived).as_secs_f64() };
+            out.extend(answered.into_iter().map(latency));
+        }
+    }
+
+    /// Goes on with a flush. True if none is under way any more.
+    fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) -> bool {
+        let Some(flushing) = &mut self.flushing else { return true };
+        while let Some(index) = flushing.lanes.front().copied() {
+            let Some(lane) = self.lanes.get_mut(index) else { break };
+            match lane.flush(flushing.from_finalize, flushing.arrived, now) {
+                Ok(chunk) => out.extend(chunk.map(|chunk| Effect::Submit { lane: index, chunk })),
+                Err(_) => return false,
+            }
+            flushing.lanes.pop_front();
+        }
+        self.flushing = None;
+        self.deliver(now, out);
+        true
+    }
+
+    /// Stops reading while too much waits, and begins again.
+    fn regulate(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let waiting = self.undecoded_bytes();
+        let limit = if self.reading { self.rules.undecoded_bytes } else { self.rules.undecoded_bytes / 2 };
+        let reading = waiting <= limit || self.ending.is_some();
+        if reading != self.reading && !self.ended {
+            self.reading = reading;
+            self.last_frame = now;
+            out.push(Effect::Read(reading));
+        }
+    }
+}
+
+/// Why no samples were pulled.
+#[derive(Debug)]
+enum NotNow {
+    NoCredit,
+    Undecodable,
+}
+
+impl Input {
+    fn cost(&self) -> usize {
+        match self {
+            Input::Audio(bytes, _) => bytes.len() + MESSAGE_COST,
+            Input::Finalize(..) | Input::Close(_) => MESSAGE_COST,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+mod tests;

@@ -1,0 +1,4 @@
+mod rig;
+mod protocol;
+mod rules;
+mod splits;

@@ -1,0 +1,108 @@
+//! The table of our own metrics, all under `hark_`, and the functions that feed them.
+//!
+//! Nothing else in the crate names a metric. The families that dashboards of the compatible product expect are in
+//! [`super::compatible`].
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the latency histograms in seconds, dense around the 400 ms promise.
+const LATENCY_S: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.6, 5.0, 10.0];
+/// Upper bounds of the batch size histogram in chunks.
+const BATCH: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+const STEP_SECONDS: &str = "hark_step_seconds";
+const STEP_CHUNKS: &str = "hark_step_chunks";
+const LATE_SECONDS: &str = "hark_chunk_late_seconds";
+const RESPONSE_SECONDS: &str = "hark_response_seconds";
+const RESULTS_REFUSED: &str = "hark_results_refused_total";
+const STREAMS_EVICTED: &str = "hark_streams_evicted_total";
+const READING_PAUSED: &str = "hark_reading_paused_total";
+const UNDECODED_BYTES: &str = "hark_undecoded_bytes";
+const CLOSED: &str = "hark_streams_closed_total";
+
+/// Every metric: name, kind, meaning. `docs/operations.md` repeats it, and a test compares the two.
+pub const TABLE: [(&str, &str, &str); 9] = [
+    (STEP_SECONDS, "histogram", "time of one engine step, in seconds"),
+    (STEP_CHUNKS, "histogram", "chunks in one engine step"),
+    (LATE_SECONDS, "histogram", "how long after its due time a late live chunk was decoded, in seconds"),
+    (RESPONSE_SECONDS, "histogram", "from a chunk's last audio byte to the hand-over of its first result, in seconds"),
+    (RESULTS_REFUSED, "counter", "results that a stream did not take, which ended it"),
+    (STREAMS_EVICTED, "counter", "streams ended because their client did not read"),
+    (READING_PAUSED, "counter", "times a client was slowed because its audio came faster than it could be decoded"),
+    (UNDECODED_BYTES, "gauge", "audio bytes received and not yet decoded, all streams together"),
+    (CLOSED, "counter", "streams ended, by close code"),
+];
+
+/// Installs the recorder of this process and describes every metric.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(STEP_CHUNKS.to_owned()), &BATCH)?
+        .set_buckets(&LATENCY_S)?
+        .build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::debug!("a metrics recorder was installed already");
+    }
+    for (name, kind, meaning) in TABLE {
+        match kind {
+            "histogram" => describe_histogram!(name, meaning),
+            "gauge" => describe_gauge!(name, meaning),
+            _ => describe_counter!(name, meaning),
+        }
+    }
+    counter!(RESULTS_REFUSED).increment(0);
+    counter!(STREAMS_EVICTED).increment(0);
+    counter!(READING_PAUSED).increment(0);
+    gauge!(UNDECODED_BYTES).set(0.0);
+    Ok(handle)
+}
+
+/// A step with `chunks` chunks went to the engine.
+#[expect(clippy::as_conversions, reason = "batch sizes are far below 2^52")]
+pub fn step_began(chunks: usize) {
+    histogram!(STEP_CHUNKS).record(chunks as f64);
+}
+
+/// A step came back.
+pub fn step_ended(took: Duration) {
+    histogram!(STEP_SECONDS).record(took);
+}
+
+/// A live chunk was decoded after it was due.
+pub fn chunk_late(late: Duration) {
+    histogram!(LATE_SECONDS).record(late);
+}
+
+/// A result went to the socket.
+pub fn responded(seconds: f64) {
+    histogram!(RESPONSE_SECONDS).record(seconds);
+}
+
+/// A stream's owner did not take a result.
+pub fn result_refused() {
+    counter!(RESULTS_REFUSED).increment(1);
+}
+
+/// A stream was ended because its client did not read.
+pub fn stream_evicted() {
+    counter!(STREAMS_EVICTED).increment(1);
+}
+
+/// A client was slowed.
+pub fn reading_paused() {
+    counter!(READING_PAUSED).increment(1);
+}
+
+/// Audio bytes now waiting to be decoded.
+#[expect(clippy::as_conversions, reason = "byte counts are far below 2^52")]
+pub fn undecoded(bytes: usize) {
+    gauge!(UNDECODED_BYTES).set(bytes as f64);
+}
+
+/// A stream ended with a close code.
+pub fn stream_closed(code: u16) {
+    counter!(CLOSED, "code" => code.to_string()).increment(1);
+}

@@ -1,0 +1,108 @@
+//! The response to a file, with the key order that clients have seen.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Seconds;
+use super::models::{ModelInfo, ModelRef};
+use super::results::{Alternative, Word};
+
+/// The whole response.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileResponse {
+    /// About the request.
+    pub metadata: FileMetadata,
+    /// The transcripts.
+    pub results: FileResults,
+}
+
+/// About the request. The seven keys after the first are always there; clients break without them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileMetadata {
+    transaction_key: &'static str,
+    request_id: Uuid,
+    sha256: String,
+    created: String,
+    duration: Seconds,
+    channels: usize,
+    models: [Uuid; 1],
+    model_info: BTreeMap<Uuid, ModelInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<String, String>,
+}
+
+/// What is known of a request for a file besides its words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileRequest {
+    /// The request's id.
+    pub request_id: Uuid,
+    /// Of the bytes received, 64 hexadecimal digits.
+    pub sha256: String,
+    /// When the request came, RFC 3339.
+    pub created: String,
+    /// The model that ran.
+    pub model: ModelRef,
+    /// The client's labels.
+    pub tags: Vec<String>,
+    /// The client's labels.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl FileMetadata {
+    /// `duration`: of the decoded audio; `channels`: entries of the results.
+    pub fn new(request: FileRequest, duration: Seconds, channels: usize) -> Self {
+        let FileRequest { request_id, sha256, created, model, tags, extra } = request;
+        Self {
+            transaction_key: "deprecated",
+            request_id,
+            sha256,
+            created,
+            duration,
+            channels,
+            models: [model.uuid],
+            model_info: BTreeMap::from([(model.uuid, model.info)]),
+            tags,
+            extra,
+        }
+    }
+}
+
+/// The transcripts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileResults {
+    /// One, or one for each channel.
+    pub channels: Vec<FileChannel>,
+    /// If asked for, perhaps none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utterances: Option<Vec<Utterance>>,
+}
+
+/// Holds the one alternative.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileChannel {
+    /// Exactly one, also for silence.
+    pub alternatives: [Alternative; 1],
+}
+
+/// A stretch of words without a long pause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Utterance {
+    /// Start of the first word.
+    pub start: Seconds,
+    /// End of the last word.
+    pub end: Seconds,
+    /// As of an alternative.
+    pub confidence: f32,
+    /// Index of the channel.
+    pub channel: usize,
+    /// The words joined by blanks.
+    pub transcript: String,
+    /// In order of time.
+    pub words: Vec<Word>,
+    /// Names the utterance.
+    pub id: Uuid,
+}

@@ -1,0 +1,401 @@
+//! The parameters of `/v1/listen` as typed options.
+//!
+//! What it does: reads, checks and defaults every parameter of the compatible interface, and refuses what it must. A known
+//! parameter whose feature does not exist yet is checked and then ignored; unknown ones are ignored, as clients rely on it.
+//! What it does not do: look up models or languages (`api` does, with [`super::models`]), or build the audio intake.
+//! Who calls it: `api`, before an upgrade or a body is accepted. `docs/compatibility.md` lists every parameter.
+
+use std::collections::BTreeMap;
+
+use super::models;
+use super::pairs::{Pairs, boolean, invalid};
+use crate::error::ApiError;
+use crate::units::{Hz, Millis};
+
+/// Silence that ends a segment of a live stream if the client does not say.
+pub const DEFAULT_ENDPOINTING: Millis = Millis(10);
+/// `utterance_end_ms` below this is raised to it.
+pub const MIN_UTTERANCE_END: Millis = Millis(1_000);
+/// Pause that splits utterances of a file if the client does not say, in seconds.
+pub const DEFAULT_UTT_SPLIT: f64 = 0.8;
+/// Most channels of one input.
+pub const MAX_CHANNELS: u16 = 20;
+/// Accepted sampling rates of headerless audio.
+pub const RATES: std::ops::RangeInclusive<u32> = 8_000..=48_000;
+
+const MAX_TAG: usize = 128;
+const MAX_EXTRA: usize = 2_048;
+const MAX_KEYWORDS: usize = 100;
+const MAX_KEYTERM_TOKENS: usize = 500;
+const MAX_SEARCH: usize = 50;
+const MAX_CUSTOM: usize = 100;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenOptions {
+    /// Model name or UUID as given, a legacy `tier` joined to it; `None`: the server's default.
+    pub model: Option<String>,
+    /// Exact version; `None`: the latest.
+    pub version: Option<String>,
+    /// BCP-47 tag or `multi`; `None`: the model's default.
+    pub language: Option<String>,
+    /// What the client says about its audio.
+    pub audio: DeclaredAudio,
+    /// The transcript carries the model's punctuation and capitals, and words have `punctuated_word`.
+    pub punctuate: bool,
+    /// Live: send results that are not final.
+    pub interim_results: bool,
+    /// Live: silence after speech that ends a segment; `None`: off.
+    pub endpointing: Option<Millis>,
+    /// Live: gap between words that is reported; `None`: off, also without `interim_results`.
+    pub utterance_end: Option<Millis>,
+    /// Live: report the beginning of speech.
+    pub vad_events: bool,
+    /// File: divide the result into utterances at pauses of this many seconds; `None`: off.
+    pub utt_split: Option<f64>,
+    /// Where results shall be delivered instead.
+    pub callback: Option<Callback>,
+    /// Labels, echoed in the response to a file.
+    pub tags: Vec<String>,
+    /// Labels, echoed in responses and live results.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// What a client says about its audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclaredAudio {
+    /// `None`: containerised, to be recognised by content.
+    pub encoding: Option<Encoding>,
+    /// Only with an encoding.
+    pub sample_rate: Option<Hz>,
+    /// Interleaved channels of headerless audio.
+    pub channels: u16,
+    /// Transcribe each channel by itself.
+    pub multichannel: bool,
+}
+
+/// Encodings that have a name on the wire, whether or not there is a decoder for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the wire names say it")]
+pub enum Encoding {
+    Linear16,
+    Linear32,
+    Mulaw,
+    Alaw,
+    Flac,
+    AmrNb,
+    AmrWb,
+    Opus,
+    OggOpus,
+    Speex,
+    G729,
+}
+
+impl Encoding {
+    const ALL: [Encoding; 11] = [
+        Encoding::Linear16,
+        Encoding::Linear32,
+        Encoding::Mulaw,
+        Encoding::Alaw,
+        Encoding::Flac,
+        Encoding::AmrNb,
+        Encoding::AmrWb,
+        Encoding::Opus,
+        Encoding::OggOpus,
+        Encoding::Speex,
+        Encoding::G729,
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Linear16 => "linear16",
+            Encoding::Linear32 => "linear32",
+            Encoding::Mulaw => "mulaw",
+            Encoding::Alaw => "alaw",
+            Encoding::Flac => "flac",
+            Encoding::AmrNb => "amr-nb",
+            Encoding::AmrWb => "amr-wb",
+            Encoding::Opus => "opus",
+            Encoding::OggOpus => "ogg-opus",
+            Encoding::Speex => "speex",
+            Encoding::G729 => "g729",
+        }
+    }
+
+    /// The one rate that is allowed, for encodings that have only one.
+    fn fixed_rate(self) -> Option<Hz> {
+        match self {
+            Encoding::AmrNb | Encoding::G729 => Some(Hz(8_000)),
+            Encoding::AmrWb => Some(Hz(16_000)),
+            _ => None,
+        }
+    }
+}
+
+/// Where results shall be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// Absolute URL.
+    pub url: String,
+    /// Upper-case HTTP method.
+    pub method: &'static str,
+}
+
+/// Which kind of request the parameters belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Live,
+    File,
+}
+
+/// Reads the query of a WebSocket request (without `?`).
+pub fn parse_live(query: &str) -> Result<ListenOptions, ApiError> {
+    parse(query, Kind::Live)
+}
+
+/// Reads the query of a request for a file (without `?`).
+pub fn parse_file(query: &str) -> Result<ListenOptions, ApiError> {
+    parse(query, Kind::File)
+}
+
+fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
+    let pairs = Pairs::parse(query);
+    let model = model(&pairs);
+    let punctuate = features(&pairs, kind)?;
+    diarization(&pairs, kind)?;
+    vocabulary(&pairs, model.as_deref())?;
+    if kind == Kind::File {
+        understanding(&pairs)?;
+    } else if pairs.scalar("summarize").is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
+        return Err(ApiError::Conflict("Summarization is not available for streaming."));
+    }
+    let live = Live::read(&pairs, kind)?;
+    Ok(ListenOptions {
+        model,
+        version: pairs.scalar("version").filter(|version| *version != "latest").map(str::to_owned),
+        language: language(&pairs)?,
+        audio: audio(&pairs)?,
+        punctuate,
+        interim_results: live.interim_results,
+        endpointing: live.endpointing,
+        utterance_end: live.utterance_end,
+        vad_events: live.vad_events,
+        utt_split: utt_split(&pairs, kind)?,
+        callback: callback(&pairs, kind)?,
+        tags: tags(&pairs)?,
+        extra: extra(&pairs)?,
+    })
+}
+
+fn model(pairs: &Pairs) -> Option<String> {
+    match (pairs.scalar("model"), pairs.scalar("tier")) {
+        (Some(model), Some(tier)) => Some(format!("{tier}-{model}")),
+        (model, tier) => model.or(tier).map(str::to_owned),
+    }
+}
+
+fn language(pairs: &Pairs) -> Result<Option<String>, ApiError> {
+    let Some(tag) = pairs.scalar("language") else { return Ok(None) };
+    let is_tag = tag.len() <= 35 && tag.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if is_tag { Ok(Some(tag.to_owned())) } else { Err(ApiError::NoSuchModel) }
+}
+
+fn audio(pairs: &Pairs) -> Result<DeclaredAudio, ApiError> {
+    let multichannel = pairs.boolean("multichannel")?;
+    let Some(name) = pairs.scalar("encoding") else {
+        return Ok(DeclaredAudio { encoding: None, sample_rate: None, channels: 1, multichannel });
+    };
+    let known = Encoding::ALL.into_iter().find(|encoding| encoding.name() == name);
+    let encoding = known.ok_or_else(|| invalid("encoding", name, "the name of an encoding"))?;
+    let sample_rate = pairs.number("sample_rate")?.map(Hz);
+    match (sample_rate, encoding.fixed_rate()) {
+        (None, _) if encoding != Encoding::OggOpus => {
+            return Err(ApiError::InvalidQuery(format!("sample_rate: required with encoding {name}")));
+        }
+        (Some(rate), Some(fixed)) if rate != fixed => return Err(invalid("sample_rate", &rate.0.to_string(), &fixed.0.to_string())),
+        (Some(rate), None) if !RATES.contains(&rate.0) => {
+            return Err(invalid("sample_rate", &rate.0.to_string(), "8000 to 48000"));
+        }
+        _ => {}
+    }
+    let channels = pairs.number("channels")?.unwrap_or(1);
+    if channels == 0 || channels > MAX_CHANNELS {
+        return Err(invalid("channels", &channels.to_string(), "1 to 20"));
+    }
+    Ok(DeclaredAudio { encoding: Some(encoding), sample_rate, channels, multichannel })
+}
+
+/// The parameters that only live streams have.
+struct Live {
+    interim_results: bool,
+    endpointing: Option<Millis>,
+    utterance_end: Option<Millis>,
+    vad_events: bool,
+}
+
+impl Live {
+    fn read(pairs: &Pairs, kind: Kind) -> Result<Self, ApiError> {
+        if kind == Kind::File {
+            return Ok(Live { interim_results: false, endpointing: None, utterance_end: None, vad_events: false });
+        }
+        pairs.boolean("no_delay")?;
+        let interim_results = pairs.boolean("interim_results")?;
+        let utterance_end = pairs.number("utterance_end_ms")?.map(|ms| Millis(ms).max(MIN_UTTERANCE_END));
+        Ok(Live {
+            interim_results,
+            endpointing: endpointing(pairs)?,
+            utterance_end: utterance_end.filter(|_| interim_results),
+            vad_events: pairs.boolean("vad_events")?,
+        })
+    }
+}
+
+fn endpointing(pairs: &Pairs) -> Result<Option<Millis>, ApiError> {
+    let Some(value) = pairs.scalar("endpointing") else { return Ok(Some(DEFAULT_ENDPOINTING)) };
+    if let Ok(on) = boolean("endpointing", value) {
+        return Ok(on.then_some(DEFAULT_ENDPOINTING));
+    }
+    let millis: u32 = value.trim().parse().map_err(|_| invalid("endpointing", value, "milliseconds or false"))?;
+    Ok((millis > 0).then_some(Millis(millis)))
+}
+
+/// Checks the formatting parameters; true if one asks for punctuation or implies it.
+fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
+    for name in ["numerals", "measurements", "dictation", "filler_words", "profanity_filter", "mip_opt_out"] {
+        pairs.boolean(name)?;
+    }
+    pairs.number::<u32>("alternatives")?;
+    if let Some(rule) = pairs.list("replace").iter().find(|rule| rule.starts_with(':')) {
+        return Err(invalid("replace", rule, "find:with"));
+    }
+    if pairs.list("search").len() > MAX_SEARCH {
+        return Err(ApiError::InvalidQuery("search: at most 50 terms are allowed".into()));
+    }
+    let mut punctuate = false;
+    for name in ["punctuate", "smart_format", "detect_entities"] {
+        punctuate |= pairs.boolean(name)?;
+    }
+    if kind == Kind::File {
+        punctuate |= pairs.boolean("paragraphs")?;
+    }
+    Ok(punctuate)
+}
+
+fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {
+    let diarize = pairs.boolean("diarize")?;
+    match pairs.scalar("diarize_model") {
+        None => Ok(()),
+        Some(_) if diarize => Err(ApiError::Conflict("diarize and diarize_model cannot be used together.")),
+        Some("v2") if kind == Kind::Live => Err(ApiError::Conflict("diarize_model=v2 is not available for streaming; use diarize_model=v1.")),
+        Some("latest" | "v1" | "v2") => Ok(()),
+        Some(other) => Err(invalid("diarize_model", other, "latest, v1 or v2")),
+    }
+}
+
+/// Keywords belong to the models before nova-3, keyterms to nova-3 and later; a custom model may have either.
+fn vocabulary(pairs: &Pairs, model: Option<&str>) -> Result<(), ApiError> {
+    let family = model.and_then(models::family);
+    let keywords = pairs.list("keywords");
+    if !keywords.is_empty() && family == Some("nova-3") {
+        return Err(ApiError::Conflict("keywords is not supported by model nova-3; use keyterm."));
+    }
+    if keywords.len() > MAX_KEYWORDS {
+        return Err(ApiError::InvalidQuery("keywords: at most 100 are allowed".into()));
+    }
+    for keyword in &keywords {
+        let weight = keyword.rsplit_once(':').map_or("1", |(_, weight)| weight);
+        if !weight.trim().parse::<f32>().is_ok_and(f32::is_finite) {
+            return Err(invalid("keywords", keyword, "word or word:weight"));
+        }
+    }
+    let keyterms = pairs.list("keyterm");
+    if !keyterms.is_empty() && family.is_some_and(|family| !matches!(family, "nova-3" | "flux")) {
+        return Err(ApiError::Conflict("keyterm is not supported by this model; use keywords."));
+    }
+    if keyterms.iter().map(|term| term.split_whitespace().count()).sum::<usize>() > MAX_KEYTERM_TOKENS {
+        return Err(ApiError::KeytermLimit);
+    }
+    Ok(())
+}
+
+/// Checks the parameters about the meaning of a file.
+fn understanding(pairs: &Pairs) -> Result<(), ApiError> {
+    for name in ["sentiment", "topics", "intents"] {
+        pairs.boolean(name)?;
+    }
+    match pairs.scalar("summarize") {
+        Some("v1") => return Err(ApiError::InvalidQuery("summarize: v1 is deprecated, use v2".into())),
+        None | Some("v2") => {}
+        Some(value) => boolean("summarize", value).map(|_| ())?,
+    }
+    for name in ["custom_topic", "custom_intent"] {
+        if pairs.list(name).len() > MAX_CUSTOM {
+            return Err(ApiError::InvalidQuery(format!("{name}: at most 100 are allowed")));
+        }
+    }
+    for name in ["custom_topic_mode", "custom_intent_mode"] {
+        if let Some(mode) = pairs.scalar(name).filter(|mode| !matches!(*mode, "extended" | "strict")) {
+            return Err(invalid(name, mode, "extended or strict"));
+        }
+    }
+    for value in pairs.list("detect_language") {
+        let is_code = value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !is_code {
+            return Err(invalid("detect_language", &value, "true, false or a language"));
+        }
+    }
+    Ok(())
+}
+
+fn utt_split(pairs: &Pairs, kind: Kind) -> Result<Option<f64>, ApiError> {
+    if kind == Kind::Live {
+        return Ok(None);
+    }
+    let split = pairs.number("utt_split")?.unwrap_or(DEFAULT_UTT_SPLIT);
+    if !split.is_finite() || split < 0.0 {
+        return Err(invalid("utt_split", &split.to_string(), "seconds"));
+    }
+    Ok(pairs.boolean("utterances")?.then_some(split))
+}
+
+fn callback(pairs: &Pairs, kind: Kind) -> Result<Option<Callback>, ApiError> {
+    let given = pairs.scalar("callback_method").unwrap_or("POST");
+    let methods: &[&'static str] = if kind == Kind::Live { &["POST", "PUT", "GET", "DELETE"] } else { &["POST", "PUT"] };
+    let method = methods.iter().copied().find(|method| method.eq_ignore_ascii_case(given));
+    let method = method.ok_or_else(|| invalid("callback_method", given, "POST or PUT"))?;
+    let Some(url) = pairs.scalar("callback") else { return Ok(None) };
+    let schemes: &[&str] = if kind == Kind::Live { &["http", "https", "ws", "wss"] } else { &["http", "https"] };
+    let (scheme, rest) = url.split_once("://").ok_or(ApiError::InvalidCallback)?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let known = schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    if !known || host.is_empty() || host.starts_with(':') || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(ApiError::InvalidCallback);
+    }
+    Ok(Some(Callback { url: url.to_owned(), method }))
+}
+
+fn tags(pairs: &Pairs) -> Result<Vec<String>, ApiError> {
+    let tags = pairs.list("tag");
+    if tags.iter().any(|tag| tag.chars().count() > MAX_TAG) {
+        return Err(ApiError::InvalidQuery("tag: at most 128 characters are allowed".into()));
+    }
+    Ok(tags)
+}
+
+fn extra(pairs: &Pairs) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut extra = BTreeMap::new();
+    for pair in pairs.list("extra") {
+        if pair.chars().count() > MAX_EXTRA {
+            return Err(ApiError::InvalidQuery("extra: at most 2048 characters are allowed".into()));
+        }
+        let (key, value) = pair.split_once(':').ok_or_else(|| invalid("extra", &pair, "key:value"))?;
+        extra.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(extra)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+mod tests;

@@ -1,0 +1,197 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn live(query: &str) -> ListenOptions {
+    parse_live(query).unwrap()
+}
+
+fn refusal(result: Result<ListenOptions, ApiError>) -> (u16, &'static str, String) {
+    let error = result.unwrap_err();
+    (error.status(), error.code(), error.to_string())
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let options = live("");
+    let audio = DeclaredAudio { encoding: None, sample_rate: None, channels: 1, multichannel: false };
+    assert_eq!((options.model, options.version, options.language, options.audio), (None, None, None, audio));
+    assert_eq!((options.interim_results, options.vad_events, options.punctuate), (false, false, false));
+    assert_eq!((options.endpointing, options.utterance_end), (Some(Millis(10)), None));
+    assert_eq!(parse_file("").unwrap().utt_split, None);
+}
+
+#[test]
+fn booleans_in_capitals_are_accepted() {
+    assert!(live("interim_results=True&punctuate=False").interim_results);
+    assert_eq!(refusal(parse_live("interim_results=1")).1, "INVALID_QUERY_PARAMETER");
+    assert_eq!(refusal(parse_file("smart_format=yes")).1, "INVALID_QUERY_PARAMETER");
+}
+
+#[test]
+fn what_livekit_and_pipecat_always_send_is_accepted() {
+    live(
+        "model=nova-3&punctuate=true&smart_format=false&no_delay=true&interim_results=true&encoding=linear16&vad_events=true&sample_rate=16000&channels=1&endpointing=25&filler_words=true&profanity_filter=false&numerals=false&mip_opt_out=false&language=en-US",
+    );
+    live(
+        "model=nova-3-general&encoding=linear16&sample_rate=16000&channels=1&multichannel=false&detect_entities=false&diarize=false&dictation=false&summarize=false&keywords=&redact=false&utterance_end_ms=1000&vad_events=false&interim_results=true",
+    );
+    parse_file("model=nova-3&detect_language=false&punctuate=true&language=en&sentiment=false").unwrap();
+}
+
+#[test]
+fn raw_audio_needs_its_rate() {
+    let audio = live("encoding=mulaw&sample_rate=8000&channels=2&multichannel=true").audio;
+    assert_eq!(audio, DeclaredAudio { encoding: Some(Encoding::Mulaw), sample_rate: Some(Hz(8_000)), channels: 2, multichannel: true });
+    for encoding in Encoding::ALL.into_iter().filter(|encoding| *encoding != Encoding::OggOpus) {
+        let refused = refusal(parse_live(&format!("encoding={}", encoding.name())));
+        assert_eq!((refused.0, refused.1), (400, "INVALID_QUERY_PARAMETER"));
+        assert!(refused.2.contains("sample_rate"), "{}", refused.2);
+    }
+    assert_eq!(live("encoding=ogg-opus").audio.encoding, Some(Encoding::OggOpus));
+    assert_eq!(live("sample_rate=1&channels=99").audio.sample_rate, None, "ignored without an encoding");
+}
+
+#[test]
+fn audio_values_out_of_range_are_refused() {
+    let base = "encoding=linear16&sample_rate=";
+    for good in ["8000", "48000"] {
+        live(&format!("{base}{good}"));
+    }
+    for bad in ["7999", "48001", "0", "-1", "16k", "16000.0", "99999999999"] {
+        assert_eq!(refusal(parse_live(&format!("{base}{bad}"))).1, "INVALID_QUERY_PARAMETER", "{bad}");
+    }
+    live(&format!("{base}16000&channels=20"));
+    for bad in ["0", "21", "-1", "two"] {
+        assert_eq!(refusal(parse_live(&format!("{base}16000&channels={bad}"))).1, "INVALID_QUERY_PARAMETER", "{bad}");
+    }
+    assert_eq!(refusal(parse_live("encoding=amr-wb&sample_rate=8000")).1, "INVALID_QUERY_PARAMETER");
+    assert_eq!(refusal(parse_live("encoding=mp3&sample_rate=8000")).1, "INVALID_QUERY_PARAMETER");
+}
+
+#[test]
+fn endpointing_may_be_a_number_or_a_switch() {
+    assert_eq!(live("endpointing=300").endpointing, Some(Millis(300)));
+    assert_eq!(live("endpointing=false").endpointing, None);
+    assert_eq!(live("endpointing=False").endpointing, None);
+    assert_eq!(live("endpointing=0").endpointing, None);
+    assert_eq!(live("endpointing=true").endpointing, Some(Millis(10)));
+    assert_eq!(refusal(parse_live("endpointing=soon")).1, "INVALID_QUERY_PARAMETER");
+    assert_eq!(parse_file("endpointing=soon").unwrap().endpointing, None, "unknown to files");
+}
+
+#[test]
+fn utterance_end_is_raised_to_a_second_and_needs_interim_results() {
+    assert_eq!(live("utterance_end_ms=500&interim_results=true").utterance_end, Some(Millis(1_000)));
+    assert_eq!(live("utterance_end_ms=1500&interim_results=true").utterance_end, Some(Millis(1_500)));
+    assert_eq!(live("utterance_end_ms=1500").utterance_end, None);
+    assert_eq!(refusal(parse_live("utterance_end_ms=1.5")).1, "INVALID_QUERY_PARAMETER");
+}
+
+#[test]
+fn a_tier_joins_the_model_and_the_latest_version_is_none() {
+    assert_eq!(live("model=general&tier=nova").model.as_deref(), Some("nova-general"));
+    assert_eq!(live("tier=nova").model.as_deref(), Some("nova"));
+    assert_eq!(live("version=latest").version, None);
+    assert_eq!(live("version=2026-01-01.1").version.as_deref(), Some("2026-01-01.1"));
+}
+
+#[test]
+fn languages_use_hyphens() {
+    assert_eq!(live("language=de-DE").language.as_deref(), Some("de-DE"));
+    assert_eq!(live("language=multi").language.as_deref(), Some("multi"));
+    assert_eq!(parse_live("language=de_DE"), Err(ApiError::NoSuchModel));
+    assert_eq!(parse_live("language=de-"), Err(ApiError::NoSuchModel));
+}
+
+#[test]
+fn diarize_parameters_exclude_each_other() {
+    assert!(refusal(parse_live("diarize=true&diarize_model=v1")).2.contains("diarize and diarize_model"));
+    assert!(refusal(parse_file("diarize=true&diarize_model=v2")).2.contains("diarize and diarize_model"));
+    live("diarize=false&diarize_model=v1");
+    parse_file("diarize_model=v2").unwrap();
+    let (status, code, text) = refusal(parse_live("diarize_model=v2"));
+    assert_eq!((status, code), (400, "Bad Request"));
+    assert!(text.contains("diarize_model=v2"), "{text}");
+    assert_eq!(refusal(parse_live("diarize_model=v9")).1, "INVALID_QUERY_PARAMETER");
+}
+
+#[test]
+fn summaries_are_for_files() {
+    assert_eq!(refusal(parse_live("summarize=v2")), (400, "Bad Request", "Bad Request: Summarization is not available for streaming.".into()));
+    live("summarize=false&sentiment=nonsense&utt_split=nonsense&paragraphs=nonsense&utterances=x&detect_language=_");
+    parse_file("summarize=v2&topics=true&custom_topic=a&custom_topic_mode=strict").unwrap();
+    assert!(parse_file("summarize=v1").is_err());
+    assert!(parse_file("custom_intent_mode=loose").is_err());
+}
+
+#[test]
+fn keywords_and_keyterms_belong_to_different_models() {
+    assert!(refusal(parse_live("model=nova-3&keywords=snow:2")).2.contains("keywords"));
+    live("model=nova-3&keywords=");
+    live("model=nova-2&keywords=snow:2&keywords=rain");
+    live("model=nova-3&keyterm=snow:2&keyterm=two+words");
+    live("keyterm=snow");
+    live("model=my-own&keyterm=snow&keywords=rain");
+    assert!(refusal(parse_live("model=nova-2-phonecall&keyterm=snow")).2.contains("keyterm"));
+    assert!(parse_live("model=nova-2&keywords=snow:heavy").is_err());
+    let many = "keyterm=one+two+three+four+five&".repeat(100);
+    live(&many);
+    assert_eq!(parse_live(&format!("{many}keyterm=more")), Err(ApiError::KeytermLimit));
+    assert!(parse_live(&"keywords=a&".repeat(101)).is_err());
+    assert!(parse_live(&"search=a&".repeat(51)).is_err());
+}
+
+#[test]
+fn punctuation_is_implied_by_other_features() {
+    for query in ["punctuate=true", "smart_format=true", "detect_entities=true"] {
+        assert!(live(query).punctuate, "{query}");
+        assert!(parse_file(query).unwrap().punctuate, "{query}");
+    }
+    assert!(parse_file("paragraphs=true").unwrap().punctuate);
+    assert!(!live("paragraphs=true").punctuate);
+}
+
+#[test]
+fn utterances_of_files_have_a_split() {
+    assert_eq!(parse_file("utterances=true").unwrap().utt_split, Some(0.8));
+    assert_eq!(parse_file("utterances=true&utt_split=1.2").unwrap().utt_split, Some(1.2));
+    assert_eq!(parse_file("utt_split=1.2").unwrap().utt_split, None);
+    assert!(parse_file("utterances=true&utt_split=-1").is_err());
+    assert!(parse_file("utterances=true&utt_split=NaN").is_err());
+}
+
+#[test]
+fn callbacks_are_checked() {
+    let callback = parse_file("callback=https%3A%2F%2Fu%3Ap%40host%2Fpath&callback_method=put").unwrap().callback.unwrap();
+    assert_eq!((callback.url.as_str(), callback.method), ("https://u:p@host/path", "PUT"));
+    for bad in ["nonsense", "ftp://host/", "http://", "http://:80/", "http://a%20b/", "wss://host/"] {
+        assert_eq!(parse_file(&format!("callback={bad}")), Err(ApiError::InvalidCallback), "{bad}");
+    }
+    assert!(live("callback=wss://host/").callback.is_some());
+    assert!(parse_file("callback=http://h/&callback_method=PATCH").is_err());
+}
+
+#[test]
+fn labels_are_kept_within_their_limits() {
+    let options = live("tag=a&tag=b&extra=k:v:w&extra=k:last&extra=l:");
+    assert_eq!(options.tags, ["a", "b"]);
+    assert_eq!(options.extra.into_iter().collect::<Vec<_>>(), [("k".into(), "last".into()), ("l".into(), String::new())]);
+    live(&format!("tag={}", "t".repeat(128)));
+    assert!(parse_live(&format!("tag={}", "t".repeat(129))).is_err());
+    live(&format!("extra=k:{}", "v".repeat(2_046)));
+    assert!(parse_live(&format!("extra=k:{}", "v".repeat(2_047))).is_err());
+    assert!(parse_live("extra=novalue").is_err());
+}
+
+#[test]
+fn unknown_parameters_and_legacy_ones_are_ignored() {
+    live("foo=bar&Interim_Results=nonsense&diarize_version=x&keyword_boost=legacy&ner=1&token=abc&redact=anything");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(query in "([a-z_]{1,12}=[ -~]{0,12}&){0,8}") {
+        let _: (Result<_, _>, Result<_, _>) = (parse_live(&query), parse_file(&query));
+    }
+}
