@@ -2,12 +2,13 @@
 """The streaming step of the encoder in PyTorch, for comparison with `cargo bench --bench encoder`.
 
     cargo bench --bench encoder -- --dump dump.safetensors
-    python benches/pytorch_reference.py dump.safetensors [--threads 2] [--compile]
+    python benches/pytorch_reference.py dump.safetensors [--threads 2] [--compile] [--cpu]
 
 Samples in, encoder frames out, float32, inference mode, all streams of a step in one batch. Written as one would for speed:
 keys and values stay projected in a cache, query, key and value come from one product, positions are projected once, the
 relative shift is a strided view, attention is the fused kernel with the position scores as its bias. First it runs the
 dumped audio and compares the frames, then it prints the time of a step with full caches.
+`--cpu`: one thread, and only the time for which it had a processor, which holds on a busy machine too.
 Needs torch and safetensors.
 """
 import argparse
@@ -113,8 +114,10 @@ def main():
     args.add_argument("dump")
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--compile", action="store_true")
+    args.add_argument("--cpu", action="store_true")
     args = args.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1 if args.cpu else args.threads)
+    clock = time.thread_time if args.cpu else time.perf_counter
     w = load_file(args.dump)
     samples, wanted = w.pop("samples"), w.pop("frames")
     first = 1280 * RIGHT + 200
@@ -131,9 +134,9 @@ def main():
                 run(chunk)
             times = []
             for _ in range(min(400, max(60, 3000 // streams))):
-                began = time.perf_counter()
+                began = clock()
                 run(chunk)
-                times.append(time.perf_counter() - began)
+                times.append(clock() - began)
             times.sort()
             median, least = times[len(times) // 2], times[0]
             print(f"D {step.width:4}  streams {streams:3}  median {median * 1e3:7.2f} ms  least {least * 1e3:7.2f} ms  "

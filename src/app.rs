@@ -85,8 +85,9 @@ pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crat
 /// What `config` says about the engine.
 pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
     Choice {
-        model: config.models.default.clone().unwrap_or_else(|| "hark-starter-en".to_owned()),
+        model: config.models.default.clone(),
         context,
+        look_ahead: config.models.look_ahead,
         slots: u32::try_from(config.engine.slots).unwrap_or(u32::MAX),
         max_batch: config.engine.max_batch,
         threads: config.engine.threads.unwrap_or(0),
@@ -135,12 +136,20 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
     let (server, address) = bind(&state)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
+    let metrics_server = bind_metrics(&state)?;
+    let metrics_handle = metrics_server.as_ref().map(actix_web::dev::Server::handle);
+    let serving_metrics = metrics_server.map(actix_web::rt::spawn);
     let scheme = if state.config.server.tls_cert.is_some() { "https" } else { "http" };
     // Standard output may be closed by whoever started us; that is no reason not to serve.
     writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).ok();
     let ended = wait(&scheduler, &prometheus, stop).await;
     drain(&state, &handle, ended.is_ok()).await;
-    serving.await.map_err(|error| AppError::Serve(std::io::Error::other(error)))?.map_err(AppError::Serve)?;
+    if let Some(handle) = metrics_handle {
+        handle.stop(false).await;
+    }
+    for serving in std::iter::once(serving).chain(serving_metrics) {
+        serving.await.map_err(|error| AppError::Serve(std::io::Error::other(error)))?.map_err(AppError::Serve)?;
+    }
     ended
 }
 
@@ -158,7 +167,8 @@ fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr)
     })
     .workers(config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)))
     .on_connect(move |connection, _: &mut Extensions| set_user_timeout(connection, timeout))
-    .client_request_timeout(Duration::from_secs(10))
+    .max_connections(state.config.limits.connections)
+    .client_request_timeout(state.config.limits.request_timeout)
     .shutdown_timeout(5)
     .disable_signals();
     let server = match (&config.tls_cert, &config.tls_key) {
@@ -166,6 +176,20 @@ fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr)
         _ => server.listen(listener),
     };
     Ok((server.map_err(cannot)?.run(), address))
+}
+
+/// The second listener, for metrics alone, where one is configured.
+fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Server>, AppError> {
+    let config = &state.config.metrics;
+    if !config.enabled {
+        return Ok(None);
+    }
+    let named = format!("{}:{}", config.host, config.port);
+    let cannot = |source| AppError::Listen { address: named.clone(), source };
+    let shared = state.clone();
+    let server = HttpServer::new(move || App::new().app_data(shared.clone()).route("/metrics", web::get().to(api::info::metrics)));
+    let server = server.workers(1).disable_signals().bind(&named).map_err(cannot)?;
+    Ok(Some(server.run()))
 }
 
 /// A connection whose peer acknowledges nothing for this long is ended by the kernel: the only thing that frees a

@@ -210,9 +210,7 @@ impl CloseReason {
             CloseReason::Idle => {
                 "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"
             }
-            CloseReason::NoResponse => {
-                "Deepgram did not provide a response message within the timeout window. See https://dpgr.am/net0000"
-            }
+            CloseReason::NoResponse => "Deepgram did not provide a response message within the timeout window. See https://dpgr.am/net0000",
             CloseReason::NoAudio => "NET-0002: no audio was received within the timeout window (no_audio_timeout)",
             CloseReason::Undecodable => "DATA-0000: the payload could not be decoded as audio",
         }
@@ -220,7 +218,13 @@ impl CloseReason {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -265,7 +269,15 @@ mod tests {
     fn every_close_reason_is_documented_and_fits_a_close_frame() {
         for reason in CloseReason::ALL {
             assert!(reason.text().len() <= 123, "{reason:?}");
-            let row = format!("| {} | {} |", reason.code(), if reason.text().is_empty() { "empty".into() } else { format!("`{}`", reason.text()) });
+            let row = format!(
+                "| {} | {} |",
+                reason.code(),
+                if reason.text().is_empty() {
+                    "empty".into()
+                } else {
+                    format!("`{}`", reason.text())
+                }
+            );
             assert!(DOCUMENT.contains(&row), "no row {row}");
         }
     }

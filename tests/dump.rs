@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hark::cli::models::{DumpOptions, dump};
+use hark::model::decode::{Decoder, Strategy};
 use hark::model::store::{self, Model};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -24,6 +25,9 @@ const MEL: f32 = 5e-3;
 const ENCODER: f32 = 2e-4;
 const SUBSAMPLED: f32 = 5e-4;
 const LOG_PROBS: f32 = 2e-4;
+/// From audio on: the reference's own rounding in near-silent mel bins (see `MEL`), amplified by the heads of the random
+/// models, whose logits reach 20. The same computation in f64 differs from the reference by 3.6e-4.
+const LOG_PROBS_FROM_AUDIO: f32 = 1e-3;
 
 /// Shape and values of a tensor; integers as f32, which holds them exactly.
 type Tensor = (Vec<usize>, Vec<f32>);
@@ -111,7 +115,7 @@ impl Case {
         let default = context == self.model.manifest.default_context;
         let decode = &self.expected["decode"];
         if default && !decode["ctc"].is_null() {
-            self.near(&format!("{how} ctc_log_probs"), &found["ctc_log_probs"], &self.decode["ctc_log_probs"], LOG_PROBS);
+            self.near(&format!("{how} ctc_log_probs"), &found["ctc_log_probs"], &self.decode["ctc_log_probs"], LOG_PROBS_FROM_AUDIO);
             self.exact(&format!("{how} ctc_ids"), &found["ctc_ids"], &decode["ctc"]["collapsed"]);
             self.exact(&format!("{how} ctc_frames"), &found["ctc_frames"], &decode["ctc"]["first_frame"]);
         }
@@ -149,6 +153,16 @@ impl Case {
                 self.near(&format!("streamed {tag} encoder"), &streamed["encoder"], &self.stream[&format!("{tag}/encoder")], ENCODER);
                 self.heads("streamed", context, &streamed);
             }
+        }
+        // The heads alone, on the reference's encoder frames.
+        let pieces: Vec<String> = self.model.tokenizer.pieces().map(str::to_owned).collect();
+        let arch = &self.model.manifest.arch;
+        let strategy = if arch.ctc { Strategy::Ctc } else { Strategy::Transducer };
+        let decoder = Decoder::new(arch, &self.model.weights, &pieces, strategy).unwrap();
+        let plain = decoder.plain(&self.encoder[&format!("{first}/encoder")].1, language).unwrap();
+        if arch.ctc {
+            let (shape, _) = &self.decode["ctc_log_probs"];
+            self.near("head ctc_log_probs", &(shape.clone(), plain.ctc_log_probs), &self.decode["ctc_log_probs"], LOG_PROBS);
         }
         // Without a context the model's default is taken.
         let default = self.run(None, true, language);

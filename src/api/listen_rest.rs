@@ -30,12 +30,10 @@ struct Address {
 pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<State>) -> HttpResponse {
     let began = Instant::now();
     let created = SystemTime::now();
-    let active = state.metrics.active(Kind::Batch);
     let answer = match handle(&request, body, &state, created).await {
         Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
         Err(error) => errors::respond(&request, &error),
     };
-    drop(active);
     state.metrics.finished(Kind::Batch, answer.status().as_u16());
     state.metrics.batch_took(began.elapsed().as_secs_f64());
     state.health.record(!answer.status().is_server_error(), Instant::now());
@@ -44,6 +42,7 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
 
 async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<String, ApiError> {
     state.admit(request)?;
+    let _active = state.metrics.active(Kind::Batch);
     let options = parse_file(request.query_string())?;
     let model = state.served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options));

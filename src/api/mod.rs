@@ -69,9 +69,16 @@ impl State {
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::ServiceUnavailable);
         }
+        if request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > self.config.limits.query_bytes) {
+            return Err(ApiError::UriTooLong);
+        }
         let active = self.metrics.count(Kind::Batch) + self.metrics.count(Kind::Stream);
-        if self.config.limits.active_requests.is_some_and(|most| active > u64::from(most)) {
+        let above = |most: Option<u32>| most.is_some_and(|most| active >= u64::from(most));
+        if above(self.config.limits.active_requests) {
             return Err(ApiError::TooManyRequests);
+        }
+        if above(self.config.limits.engine_active_requests) {
+            return Err(ApiError::ServiceUnavailable);
         }
         Ok(())
     }

@@ -76,7 +76,8 @@ pub(super) async fn transcribe(file: &Path, config: &Config, scheduler: &Handle,
     if code != CloseReason::Finished.code() {
         bail!("closed with {code}: {reason}");
     }
-    Ok((std::mem::take(&mut heard.borrow_mut().words), heard.borrow().duration))
+    let Heard { words, duration } = heard.take();
+    Ok((words, duration))
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! The command line: what each command needs is put together here, the work is done elsewhere.
 
 mod live;
+pub mod models;
 mod transcribe;
 
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ enum Command {
     /// Look at, import and examine models.
     Models {
         #[command(subcommand)]
-        command: ModelsCommand,
+        command: models::ModelsCommand,
     },
     /// Read a configuration and print what is in effect, with secrets hidden.
     CheckConfig {
@@ -68,66 +69,8 @@ struct TranscribeArguments {
     #[arg(long)]
     live: bool,
     /// Context in encoder frames, one of the model's.
-    #[arg(long, value_name = "LEFT,RIGHT", value_parser = parse_context)]
+    #[arg(long, value_name = "LEFT,RIGHT", value_parser = models::parse_context)]
     context: Option<[i32; 2]>,
-}
-
-/// What `hark models` is told.
-#[derive(Debug, Subcommand)]
-enum ModelsCommand {
-    /// List the models of the models directory.
-    List,
-    /// Show everything about a model.
-    Inspect {
-        /// Name, folder or .nemo archive.
-        name: String,
-    },
-    /// Import a published checkpoint into the models directory.
-    Import {
-        /// The .nemo archive.
-        file: PathBuf,
-        /// Name of the model folder; made from the file's name if none.
-        #[arg(long)]
-        name: Option<String>,
-        /// Store the weights in half precision.
-        #[arg(long)]
-        half: bool,
-    },
-    /// Write what the network computes for a file as tensors.
-    Dump(DumpArguments),
-    /// Make a model's language model from an ARPA file.
-    Lm {
-        /// The ARPA file.
-        arpa: PathBuf,
-        /// The file to write.
-        out: PathBuf,
-    },
-}
-
-/// What `hark models dump` is told.
-#[derive(Debug, clap::Args)]
-struct DumpArguments {
-    /// Name, folder or .nemo archive.
-    model: String,
-    /// Audio, 16 kHz mono WAV.
-    audio: PathBuf,
-    /// File to write, safetensors.
-    #[arg(long, value_name = "F.safetensors")]
-    out: PathBuf,
-    /// Context in encoder frames; the model's default if none.
-    #[arg(long, value_name = "L,R", value_parser = parse_context, allow_hyphen_values = true)]
-    context: Option<[i32; 2]>,
-    /// The whole file at once under the offline mask, instead of chunk by chunk.
-    #[arg(long)]
-    offline: bool,
-    /// Locale of the prompt of a prompted model.
-    #[arg(long, value_name = "TAG")]
-    language: Option<String>,
-}
-
-fn parse_context(text: &str) -> Result<[i32; 2], String> {
-    let pair = text.split_once(',').and_then(|(left, right)| Some([left.trim().parse().ok()?, right.trim().parse().ok()?]));
-    pair.ok_or_else(|| format!("{text} is not LEFT,RIGHT"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -159,7 +102,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             transcribe::run(&arguments, &config)
         }
         Command::Models { command } => {
-            models(command)?;
+            models::run(command, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::CheckConfig { file } => {
@@ -178,19 +121,4 @@ fn load(file: Option<PathBuf>, model: Option<String>) -> anyhow::Result<Config> 
         config.models.default = Some(model);
     }
     Ok(config)
-}
-
-fn models(command: ModelsCommand) -> anyhow::Result<()> {
-    match command {
-        ModelsCommand::Lm { arpa, out } => {
-            crate::model::lm::arpa_to_binary(&arpa, &out)?;
-            Ok(())
-        }
-        ModelsCommand::Import { file, name, half } => {
-            let precision = if half { crate::model::store::Precision::F16 } else { crate::model::store::Precision::F32 };
-            crate::model::store::import(&file, std::path::Path::new("models"), name.as_deref(), precision)?;
-            Ok(())
-        }
-        other => anyhow::bail!("{other:?}"),
-    }
 }

@@ -34,6 +34,7 @@ const IGNORED: [&str; 4] = ["license", "voice_agent", "flux_tts", "half_precisio
 
 const UNKNOWN: &str = "unknown key, ignored";
 const NO_EFFECT: &str = "has no effect here";
+const NO_GPU: &str = "this version computes on the processor";
 const WRONG_TYPE: &str = "has a value of the wrong type, ignored";
 
 /// How a key of theirs becomes one of ours.
@@ -44,20 +45,12 @@ enum Rule {
     Span(&'static str),
     /// The first text of a list.
     First(&'static str),
-    /// If true, this value for this key.
-    IfTrue(&'static str, Fixed),
-    /// If false, this value for this key.
-    IfFalse(&'static str, Fixed),
+    /// A switch without a counterpart: in this position it asks for what is not done here, and this is the reason to warn.
+    WarnIf(bool, &'static str),
     /// Known; our behaviour is what it asks for, or does not depend on it.
     Fine,
     /// Known; without a counterpart.
     NoEffect,
-}
-
-/// A value that stands for a switch.
-enum Fixed {
-    Text(&'static str),
-    Number(i64),
 }
 
 /// Every key that the contract knows, with its sections, in both files. A section ends the search: all below it follows its rule.
@@ -65,8 +58,8 @@ const RULES: [(&str, Rule); 34] = [
     ("server.base_url", Rule::Same("server.base_url")),
     ("server.host", Rule::Same("server.host")),
     ("server.port", Rule::Same("server.port")),
-    ("server.callback_conn_timeout", Rule::Span("callback.connect_timeout")),
-    ("server.callback_timeout", Rule::Span("callback.timeout")),
+    ("server.callback_conn_timeout", Rule::NoEffect),
+    ("server.callback_timeout", Rule::NoEffect),
     ("server.fetch_conn_timeout", Rule::Span("fetch.connect_timeout")),
     ("server.fetch_timeout", Rule::Span("fetch.timeout")),
     ("server.https.cert_file", Rule::Same("server.tls_cert")),
@@ -84,7 +77,7 @@ const RULES: [(&str, Rule); 34] = [
     ("features.listen_v2", Rule::NoEffect),
     ("features.speak_v2", Rule::NoEffect),
     ("features.speak_v2_streaming", Rule::NoEffect),
-    ("features.multichannel", Rule::IfFalse("limits.channels", Fixed::Number(1))),
+    ("features.multichannel", Rule::WarnIf(false, NO_EFFECT)),
     ("features.language_detection", Rule::NoEffect),
     ("features.streaming_ner", Rule::NoEffect),
     ("features.use_v2_language_detection", Rule::NoEffect),
@@ -95,7 +88,7 @@ const RULES: [(&str, Rule); 34] = [
     ("flux", Rule::NoEffect),
     ("chunking.streaming.step", Rule::Span("stream.interim_step")),
     ("preload_models.blocking", Rule::Fine),
-    ("health.gpu_required", Rule::IfTrue("engine.device", Fixed::Text("gpu"))),
+    ("health.gpu_required", Rule::WarnIf(true, NO_GPU)),
 ];
 
 /// Keys of a listener that is opened because its section is there.
@@ -158,16 +151,7 @@ fn apply(rule: &Rule, value: Value, ours: &mut Table) -> Option<&'static str> {
             Some(first) => set(ours, key, first),
             None => return Some(WRONG_TYPE),
         },
-        (Rule::IfTrue(key, fixed), Value::Boolean(on)) => {
-            if on {
-                set(ours, key, fixed.value());
-            }
-        }
-        (Rule::IfFalse(key, fixed), Value::Boolean(on)) => {
-            if !on {
-                set(ours, key, fixed.value());
-            }
-        }
+        (Rule::WarnIf(asked, reason), Value::Boolean(on)) => return (on == *asked).then_some(*reason),
         _ => return Some(WRONG_TYPE),
     }
     None
@@ -192,15 +176,6 @@ fn set(ours: &mut Table, key: &str, value: Value) {
     put(ours, &key.split('.').collect::<Vec<_>>(), value);
 }
 
-impl Fixed {
-    fn value(&self) -> Value {
-        match self {
-            Fixed::Text(text) => Value::String((*text).to_owned()),
-            Fixed::Number(number) => Value::Integer(*number),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -211,7 +186,7 @@ impl Fixed {
 )]
 mod tests {
     use super::*;
-    use crate::config::{Config, Device};
+    use crate::config::Config;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -280,8 +255,6 @@ gpu_required = true
         let (config, warnings) = load(API, &[("NAME", "host"), ("HARK_AUTH__MODE", "none")]);
         assert_eq!((config.server.host.as_str(), config.server.port), ("0.0.0.0", 8080));
         assert_eq!(config.server.tls_cert, Some(PathBuf::from("/tls/host.crt")));
-        assert_eq!(config.callback.connect_timeout, Duration::from_secs(2));
-        assert_eq!(config.callback.timeout, Duration::from_secs(20));
         assert_eq!(config.fetch.connect_timeout, Duration::from_millis(500));
         assert_eq!(config.fetch.timeout, Duration::from_secs(30));
         assert_eq!(config.limits.active_requests, Some(7));
@@ -290,7 +263,9 @@ gpu_required = true
             [
                 "features.brand_new: unknown key, ignored",
                 "features.entity_detection: has no effect here",
-                "resolver: has no effect here"
+                "resolver: has no effect here",
+                "server.callback_conn_timeout: has no effect here",
+                "server.callback_timeout: has no effect here"
             ]
         );
     }
@@ -304,10 +279,21 @@ gpu_required = true
             (true, "0.0.0.0", 9991)
         );
         assert_eq!(config.models.dir, PathBuf::from("/models"));
-        assert_eq!(config.limits.channels, 1);
         assert_eq!(config.stream.interim_step, Duration::from_millis(500));
-        assert_eq!(config.engine.device, Device::Gpu);
-        assert_eq!(warnings, ["chunking.batch.min_duration: has no effect here"]);
+        assert_eq!(
+            warnings,
+            [
+                "chunking.batch.min_duration: has no effect here",
+                "features.multichannel: has no effect here",
+                "health.gpu_required: this version computes on the processor"
+            ]
+        );
+    }
+
+    #[test]
+    fn switches_that_ask_for_what_is_done_anyway_do_not_warn() {
+        let (_, warnings) = load("[features]\nmultichannel = true\n[health]\ngpu_required = false\n", &[]);
+        assert_eq!(warnings, [""; 0]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The built-in defaults of the sections; `config/default.toml` gives the reason for each (a test proves that it says the same).
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Callback, Device, Engine, Fetch, Files, Metrics, Models, Server, Stream};
+use super::{Engine, Fetch, Files, Metrics, Models, Server, Stream};
 
 impl Default for Server {
     fn default() -> Self {
@@ -36,7 +35,6 @@ impl Default for Models {
             dir: PathBuf::from("models"),
             default: None,
             look_ahead: None,
-            overrides: BTreeMap::new(),
         }
     }
 }
@@ -44,10 +42,9 @@ impl Default for Models {
 impl Default for Engine {
     fn default() -> Self {
         Engine {
-            device: Device::Auto,
             threads: None,
-            slots: 1_024,
-            max_batch: 256,
+            slots: 256,
+            max_batch: 64,
             budget: Duration::from_millis(400),
         }
     }
@@ -91,17 +88,6 @@ impl Default for Fetch {
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(60),
             max_redirects: 10,
-        }
-    }
-}
-
-impl Default for Callback {
-    fn default() -> Self {
-        Callback {
-            connect_timeout: Duration::from_secs(1),
-            timeout: Duration::from_secs(10),
-            retries: 10,
-            retry_interval: Duration::from_secs(30),
         }
     }
 }

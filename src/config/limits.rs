@@ -1,6 +1,7 @@
-//! Limits on requests, as configuration keys; those of streams and files stand in their own sections.
+//! Limits on requests, as configuration keys; those of streams and files stand in their own sections, and those that the compatible
+//! interface fixes, such as the number of `search` terms, with the query parser.
 //!
-//! What it does: names, defaults. What it does not do: enforce. Who calls it: the request parsers and the doors.
+//! What it does: names, defaults. What it does not do: enforce. Who calls it: the doors.
 
 use std::time::Duration;
 
@@ -21,20 +22,6 @@ pub struct Limits {
     /// Longest wait for a request's head, and for the next bytes of its body; then 408.
     #[serde(with = "super::duration")]
     pub request_timeout: Duration,
-    /// Channels recognised separately in one request; 1 refuses `multichannel`.
-    pub channels: u16,
-    /// `keyterm`: tokens over all terms.
-    pub keyterm_tokens: usize,
-    /// `keywords`: how many.
-    pub keywords: usize,
-    /// `search`: how many.
-    pub search: usize,
-    /// `replace`: how many.
-    pub replace: usize,
-    /// `tag`: characters of one.
-    pub tag_chars: usize,
-    /// `extra`: characters of one pair.
-    pub extra_chars: usize,
 }
 
 impl Default for Limits {
@@ -45,13 +32,6 @@ impl Default for Limits {
             connections: 25_000,
             query_bytes: 64 << 10,
             request_timeout: Duration::from_secs(30),
-            channels: 20,
-            keyterm_tokens: 500,
-            keywords: 100,
-            search: 50,
-            replace: 200,
-            tag_chars: 128,
-            extra_chars: 2_048,
         }
     }
 }

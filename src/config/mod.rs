@@ -5,8 +5,8 @@
 //! recognised by their keys and translated by [`compat`], with warnings for what has no effect here. What it does not do: read
 //! the command line or keep global state. Who calls it: the application at start, `hark check-config`.
 //!
-//! Environment: `HARK_SECTION__KEY=value`, for example `HARK_SERVER__PORT=9000`; lists are separated by commas. Variables
-//! without `__` are not keys and are left to others.
+//! Environment: `HARK_SECTION__KEY=value`, for example `HARK_SERVER__PORT=9000`. Variables without `__` are not keys
+//! and are left to others; `auth.keys` can only be set in a file.
 
 pub mod compat;
 mod defaults;
@@ -41,7 +41,7 @@ pub struct Config {
     pub auth: Auth,
     /// The models.
     pub models: Models,
-    /// The compute device.
+    /// What computes the models.
     pub engine: Engine,
     /// Live streams.
     pub stream: Stream,
@@ -49,8 +49,6 @@ pub struct Config {
     pub files: Files,
     /// Outgoing requests for remote files.
     pub fetch: Fetch,
-    /// Outgoing deliveries of results.
-    pub callback: Callback,
     /// Limits on requests.
     pub limits: Limits,
 }
@@ -119,22 +117,6 @@ pub struct Key {
     pub name: String,
     /// SHA-256 of the key, in hexadecimal; the key itself is not stored.
     pub sha256: String,
-    /// What the holder may do.
-    #[serde(default = "listen_only")]
-    pub scopes: Vec<Scope>,
-    /// Live streams that the holder may have open; none: no limit of its own.
-    #[serde(default)]
-    pub max_streams: Option<u32>,
-}
-
-/// What the holder of a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Transcribe, live and from files.
-    Listen,
-    /// See and manage the server.
-    Admin,
 }
 
 /// `[models]`
@@ -143,32 +125,16 @@ pub enum Scope {
 pub struct Models {
     /// Folder with one folder per model.
     pub dir: PathBuf,
-    /// Model for requests that name none; none: the first by name.
+    /// Model to serve: its name, an alias or the path of its folder; none: the first by name.
     pub default: Option<String>,
     /// Largest look-ahead in frames of 80 ms that live streams use, where a model offers several; none: the model's own default.
     pub look_ahead: Option<u32>,
-    /// Changes to single models, by name.
-    pub overrides: BTreeMap<String, ModelOverride>,
-}
-
-/// `[models.overrides.NAME]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelOverride {
-    /// Left and right context of live streams, in frames of 80 ms.
-    pub context: Option<[u32; 2]>,
-    /// Whether the model may serve live streams.
-    pub live: Option<bool>,
-    /// Whether the model may serve files.
-    pub files: Option<bool>,
 }
 
 /// `[engine]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Where the model runs.
-    pub device: Device,
     /// CPU threads for the model; none: one per core.
     pub threads: Option<usize>,
     /// Streams whose state is held at once; admission may stop earlier.
@@ -178,19 +144,6 @@ pub struct Engine {
     /// Time from the last byte of a live chunk to its result; streams are refused that would break it for others.
     #[serde(with = "duration")]
     pub budget: Duration,
-}
-
-/// Where the model runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The GPU if there is a usable one, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The GPU; without one the server does not start.
-    Gpu,
 }
 
 /// `[stream]`
@@ -252,7 +205,7 @@ pub struct Files {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fetch {
-    /// Whether private, loopback, link-local and like addresses may be asked; callbacks obey it too.
+    /// Whether private, loopback, link-local and like addresses may be asked.
     pub allow_private: bool,
     /// Longest time to connect.
     #[serde(with = "duration")]
@@ -262,23 +215,6 @@ pub struct Fetch {
     pub timeout: Duration,
     /// Redirects followed.
     pub max_redirects: usize,
-}
-
-/// `[callback]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Callback {
-    /// Longest time to connect.
-    #[serde(with = "duration")]
-    pub connect_timeout: Duration,
-    /// Longest time for one delivery.
-    #[serde(with = "duration")]
-    pub timeout: Duration,
-    /// Deliveries tried after the first one failed.
-    pub retries: u32,
-    /// Time between them.
-    #[serde(with = "duration")]
-    pub retry_interval: Duration,
 }
 
 impl Key {
@@ -299,15 +235,8 @@ impl Key {
 impl fmt::Debug for Key {
     /// Without the hash.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("name", &self.name)
-            .field("scopes", &self.scopes)
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-fn listen_only() -> Vec<Scope> {
-    vec![Scope::Listen]
 }
 
 /// A key of a compatible file that is unknown or without effect.

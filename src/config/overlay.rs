@@ -83,7 +83,7 @@ fn refused(origin: &str, error: &impl std::fmt::Display) -> ConfigError {
     }
 }
 
-/// A variable's text as the type that the key has by default; keys without a default take what the text looks like.
+/// A variable's text as the type that the key has by default; keys without a default take a number if it is one.
 fn value(text: &str, default: Option<&Value>) -> Result<Value, String> {
     let number = || {
         text.parse()
@@ -99,16 +99,8 @@ fn value(text: &str, default: Option<&Value>) -> Result<Value, String> {
             .map(Value::Boolean)
             .map_err(|_| format!("{text:?} is neither true nor false")),
         Some(_) => Err("this key can only be set in a file".to_owned()),
-        None if text.contains(',') => Ok(Value::Array(text.split(',').map(|item| guess(item.trim())).collect())),
-        None => Ok(guess(text)),
+        None => Ok(number().unwrap_or_else(|_: String| Value::String(text.to_owned()))),
     }
-}
-
-fn guess(text: &str) -> Value {
-    text.parse()
-        .map(Value::Integer)
-        .or_else(|_| text.parse().map(Value::Boolean))
-        .unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 fn find<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{AuthMode, Config, ConfigError, duration};
+use super::{Auth, AuthMode, Config, ConfigError, duration};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const GIB: usize = 1 << 30;
@@ -17,13 +17,12 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     let Config {
         server,
         metrics,
-        auth: _,
+        auth,
         models,
         engine,
         stream,
         files,
         fetch,
-        callback,
         limits,
     } = config;
 
@@ -47,12 +46,9 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             return Err(invalid("metrics.port", "must differ from server.port"));
         }
     }
-    authorisation(config)?;
+    authorisation(auth, &server.host)?;
 
     optional("models.look_ahead", models.look_ahead, 0..=1_000)?;
-    for context in models.overrides.values().filter_map(|model| model.context) {
-        within("models.overrides.NAME.context", context[0].max(context[1]), 0..=10_000)?;
-    }
     optional("engine.threads", engine.threads, 1..=1_024)?;
     within("engine.slots", engine.slots, 1..=65_536)?;
     within("engine.max_batch", engine.max_batch, 1..=4_096)?;
@@ -91,31 +87,18 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     span("fetch.connect_timeout", fetch.connect_timeout, 10, Duration::from_secs(300))?;
     span("fetch.timeout", fetch.timeout, 100, DAY)?;
     within("fetch.max_redirects", fetch.max_redirects, 0..=50)?;
-    span("callback.connect_timeout", callback.connect_timeout, 10, Duration::from_secs(300))?;
-    span("callback.timeout", callback.timeout, 100, DAY)?;
-    within("callback.retries", callback.retries, 0..=100)?;
-    span("callback.retry_interval", callback.retry_interval, 10, DAY)?;
 
     optional("limits.active_requests", limits.active_requests, 1..=u32::MAX)?;
     optional("limits.engine_active_requests", limits.engine_active_requests, 1..=u32::MAX)?;
     within("limits.connections", limits.connections, 1..=1_000_000)?;
     within("limits.query_bytes", limits.query_bytes, 1_024..=1 << 20)?;
-    span("limits.request_timeout", limits.request_timeout, 1_000, Duration::from_secs(3_600))?;
-    within("limits.channels", limits.channels, 1..=20)?;
-    within("limits.keyterm_tokens", limits.keyterm_tokens, 0..=100_000)?;
-    within("limits.keywords", limits.keywords, 0..=10_000)?;
-    within("limits.search", limits.search, 0..=10_000)?;
-    within("limits.replace", limits.replace, 0..=10_000)?;
-    within("limits.tag_chars", limits.tag_chars, 1..=65_536)?;
-    within("limits.extra_chars", limits.extra_chars, 1..=65_536)
+    span("limits.request_timeout", limits.request_timeout, 1_000, Duration::from_secs(3_600))
 }
 
 /// Open doors only on loopback, unless somebody wrote that he means it; keys that are whole.
-fn authorisation(config: &Config) -> Result<(), ConfigError> {
-    let auth = &config.auth;
+fn authorisation(auth: &Auth, host: &str) -> Result<(), ConfigError> {
     match auth.mode {
-        AuthMode::Open if !is_loopback(&config.server.host) => {
-            let host = &config.server.host;
+        AuthMode::Open if !is_loopback(host) => {
             return Err(invalid(
                 "auth.mode",
                 format!(
@@ -146,7 +129,6 @@ fn authorisation(config: &Config) -> Result<(), ConfigError> {
         if key.hash().is_none() {
             return Err(invalid("auth.keys.sha256", format!("of {name:?} must be 64 hexadecimal digits")));
         }
-        optional("auth.keys.max_streams", key.max_streams, 1..=u32::MAX)?;
     }
     Ok(())
 }

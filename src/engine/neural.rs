@@ -18,7 +18,7 @@ pub struct NeuralEngine {
     network: Arc<Network>,
     decoder: Arc<Decoder>,
     /// Empty only while its occupant is part of a running step.
-    slots: Vec<Option<Box<Occupant>>>,
+    slots: Vec<Option<Occupant>>,
     scratch: Scratch,
 }
 
@@ -33,47 +33,77 @@ struct Occupant {
 impl NeuralEngine {
     /// Makes the slots; all memory that their streams need is taken here.
     pub fn new(network: Arc<Network>, decoder: Arc<Decoder>, slots: u32) -> Self {
-        let occupant = || Occupant { generation: None, stream: network.new_state(), decode: decoder.new_state() };
-        let slots = (0..slots).map(|_| Some(Box::new(occupant()))).collect();
-        NeuralEngine { network, decoder, slots, scratch: Scratch::default() }
+        let occupant = || Occupant {
+            generation: None,
+            stream: network.new_state(),
+            decode: decoder.new_state(),
+        };
+        let slots = (0..slots).map(|_| Some(occupant())).collect();
+        NeuralEngine {
+            network,
+            decoder,
+            slots,
+            scratch: Scratch::default(),
+        }
     }
 
     /// The place of a slot's occupant.
-    fn place(&mut self, slot: Slot) -> Result<&mut Option<Box<Occupant>>, EngineError> {
+    fn place(&mut self, slot: Slot) -> Result<&mut Option<Occupant>, EngineError> {
         let slots = self.slots();
         let index = usize::try_from(slot.index).unwrap_or(usize::MAX);
-        self.slots.get_mut(index).ok_or(EngineError::NoSuchSlot { index: slot.index, slots })
+        self.slots
+            .get_mut(index)
+            .ok_or(EngineError::NoSuchSlot { index: slot.index, slots })
     }
 
     /// Takes the occupants of all chunks out of their slots, in order. On an error those taken so far are in `taken`.
-    fn take(&mut self, chunks: &[Chunk], taken: &mut Vec<Box<Occupant>>) -> Result<(), EngineError> {
+    fn take(&mut self, chunks: &[Chunk], taken: &mut Vec<Occupant>) -> Result<(), EngineError> {
         for Chunk { slot, start, .. } in chunks {
             let place = self.place(*slot)?;
-            let occupant = place.as_ref().ok_or_else(|| EngineError::Network(format!("slot {} is twice in the step", slot.index)))?;
+            let occupant = place
+                .as_ref()
+                .ok_or_else(|| EngineError::Network(format!("slot {} is twice in the step", slot.index)))?;
             if !start && occupant.generation != Some(slot.generation) {
                 let held = occupant.generation.unwrap_or_default();
-                return Err(EngineError::StaleGeneration { index: slot.index, held, asked: slot.generation });
+                return Err(EngineError::StaleGeneration {
+                    index: slot.index,
+                    held,
+                    asked: slot.generation,
+                });
             }
             taken.extend(place.take());
         }
         Ok(())
     }
 
-    fn run(&mut self, batch: &Batch, occupants: &mut [Box<Occupant>]) -> Result<Vec<Decoded>, EngineError> {
+    fn run(&mut self, batch: &Batch, occupants: &mut [Occupant]) -> Result<Vec<Decoded>, EngineError> {
         let mut streams = Vec::with_capacity(occupants.len());
         let mut decodes = Vec::with_capacity(occupants.len());
         for (occupant, chunk) in occupants.iter_mut().zip(&batch.chunks) {
-            let Occupant { generation, stream, decode } = &mut **occupant;
+            let Occupant {
+                generation,
+                stream,
+                decode,
+            } = occupant;
             if chunk.start {
                 *generation = Some(chunk.slot.generation);
                 decode.reset();
             }
-            streams.push(StepInput { state: stream, samples: &chunk.samples, start: chunk.start, end: chunk.end });
+            streams.push(StepInput {
+                state: stream,
+                samples: &chunk.samples,
+                start: chunk.start,
+                end: chunk.end,
+            });
             decodes.push(decode);
         }
         let whole;
         let rows: Vec<&[f32]> = if self.network.streams_in(batch.context) {
-            self.network.step(batch.context, &mut streams, &mut self.scratch).map_err(refused)?.streams().collect()
+            self.network
+                .step(batch.context, &mut streams, &mut self.scratch)
+                .map_err(refused)?
+                .streams()
+                .collect()
         } else {
             whole = utterances(&self.network, batch)?;
             whole.iter().map(Vec::as_slice).collect()
@@ -81,7 +111,13 @@ impl NeuralEngine {
         let mut results = vec![Decoded::default(); batch.chunks.len()];
         let inputs = decodes.into_iter().zip(rows).zip(&batch.chunks).zip(&mut results);
         let mut inputs: Vec<DecodeInput<'_>> = inputs
-            .map(|(((state, rows), chunk), decoded)| DecodeInput { state, rows, commit: chunk.commit, end: chunk.end, decoded })
+            .map(|(((state, rows), chunk), decoded)| DecodeInput {
+                state,
+                rows,
+                commit: chunk.commit,
+                end: chunk.end,
+                decoded,
+            })
             .collect();
         self.decoder.advance(&mut inputs);
         Ok(results)

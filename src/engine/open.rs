@@ -1,6 +1,6 @@
 //! From a model's name to an engine that is ready: load, build, warm up, measure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use super::served::Served;
 use super::{Engine, EngineError};
 use crate::model::arch::Encoder;
 use crate::model::decode::beam::BeamOptions;
+use crate::model::decode::confidence::Confidence;
 use crate::model::decode::{DecodeError, Decoder, Strategy};
 use crate::model::lm::{LmError, NgramModel};
 use crate::model::manifest::Head;
@@ -21,10 +22,12 @@ use crate::units::{SAMPLES_PER_FRAME, StreamId};
 /// What to open, and with what resources.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// Name of the model, one of its aliases, or the path of a folder or archive.
-    pub model: String,
+    /// Name of the model, one of its aliases, or the path of a folder or archive; the first of the directory if none.
+    pub model: Option<String>,
     /// Context for live streams and files; the model's default and its longest if none.
     pub context: Option<[i32; 2]>,
+    /// Largest look-ahead of live streams in frames, where no context is given.
+    pub look_ahead: Option<u32>,
     /// Slots for stream state.
     pub slots: u32,
     /// Most chunks in a step; the largest size that is warmed up.
@@ -55,6 +58,9 @@ pub enum OpenError {
         #[source]
         source: StoreError,
     },
+    /// There is no model.
+    #[error("there is no model under {}", .0.display())]
+    NoModel(PathBuf),
     /// The network does not fit its weights.
     #[error("the network cannot be built")]
     Network(#[from] NetworkError),
@@ -79,13 +85,17 @@ pub enum OpenError {
 
 /// Opens a model of the directory `models`.
 pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
-    let load = |source| OpenError::Load { name: choice.model.clone(), source };
-    let model = store::resolve(models, &choice.model).map_err(load)?;
+    let name = match &choice.model {
+        Some(name) => name.clone(),
+        None => first(models)?,
+    };
+    let model = store::resolve(models, &name).map_err(|source| OpenError::Load { name, source })?;
     let encoder = model.manifest.arch.encoder.clone();
     let contexts = encoder.contexts.clone();
     let find = |wanted: [i32; 2]| contexts.iter().position(|context| *context == wanted);
     let asked = choice.context.map(|asked| find(asked).ok_or_else(|| OpenError::NoSuchContext { asked, contexts: contexts.clone() })).transpose()?;
-    let default = asked.or_else(|| find(model.manifest.default_context)).unwrap_or(0);
+    let near = choice.look_ahead.and_then(|most| within(&contexts, most));
+    let default = asked.or(near).or_else(|| find(model.manifest.default_context)).unwrap_or(0);
     let live = (encoder.streams() && model.manifest.live).then_some(default);
     let file = asked.unwrap_or_else(|| longest(&encoder, default));
     let network = Network::new(&model.manifest.arch, &model.weights)?;
@@ -96,6 +106,20 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let mut engine = NeuralEngine::new(Arc::new(network), Arc::new(decoder), choice.slots);
     let cost = if encoder.streams() { warm_up(&mut engine, &encoder, choice.max_batch)? } else { guess(&mut engine, contexts.len())? };
     Ok(Opened { engine: Box::new(engine), served, cost })
+}
+
+/// The first usable model of a directory, by name.
+fn first(models: &Path) -> Result<String, OpenError> {
+    let load = |source| OpenError::Load { name: models.display().to_string(), source };
+    let mut names: Vec<String> = store::list(models).map_err(load)?.into_iter().filter(|model| model.manifest.is_ok()).map(|model| model.folder).collect();
+    names.sort();
+    names.into_iter().next().ok_or_else(|| OpenError::NoModel(models.to_owned()))
+}
+
+/// The context that looks farthest ahead among those that look at most `most` frames ahead.
+fn within(contexts: &[[i32; 2]], most: u32) -> Option<usize> {
+    let fits = |[_, right]: &[i32; 2]| u32::try_from(*right).is_ok_and(|right| right <= most);
+    contexts.iter().enumerate().filter(|(_, context)| fits(context)).max_by_key(|(_, [_, right])| *right).map(|(index, _)| index)
 }
 
 /// The context with the most to look ahead, for files; an offline model has one and takes it.
@@ -124,7 +148,8 @@ fn decoder(model: &Model) -> Result<Decoder, OpenError> {
         (Head::Ctc, _, _) => Strategy::Ctc,
     };
     let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
-    Ok(Decoder::new(&model.manifest.arch, &model.weights, &pieces, strategy)?)
+    // Clients read a confidence as a probability, which the entropy measures are not.
+    Ok(Decoder::new(&model.manifest.arch, &model.weights, &pieces, strategy)?.with_confidence(Confidence::MaxProb))
 }
 
 fn face(model: Model, live: Option<usize>, file: usize) -> Served {

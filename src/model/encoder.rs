@@ -75,14 +75,25 @@ pub struct EncoderScratch {
 impl Encoder {
     /// Packs the weights of all blocks. Every tensor must have the shape that `arch` implies; biases are optional.
     pub fn new(arch: &Architecture, weights: &Weights) -> Result<Self, WeightsError> {
-        let layers = (0..arch.layers).map(|index| Layer::new(arch, weights, index)).collect::<Result<_, _>>()?;
-        Ok(Encoder { width: arch.width, heads: arch.heads, layers, positions: Vec::new() })
+        let layers = (0..arch.layers)
+            .map(|index| Layer::new(arch, weights, index))
+            .collect::<Result<_, _>>()?;
+        Ok(Encoder {
+            width: arch.width,
+            heads: arch.heads,
+            layers,
+            positions: Vec::new(),
+        })
     }
 
     /// Projects positions once for all distances (query minus key) from `nearest` to `farthest`.
     pub fn prepare(&mut self, nearest: i64, farthest: i64) {
         let encoding = sinusoids(self.width, nearest, farthest);
-        self.positions = self.layers.par_iter().map(|layer| layer.project(&encoding, self.width, self.heads, farthest)).collect();
+        self.positions = self
+            .layers
+            .par_iter()
+            .map(|layer| layer.project(&encoding, self.width, self.heads, farthest))
+            .collect();
     }
 
     /// Runs all blocks over `x [rows of all streams, width]` in place. `seen` is called with the index of a block and its
@@ -97,7 +108,11 @@ impl Encoder {
     ) {
         let (nearest, farthest) = reach(streams, mask);
         let prepared = self.positions.first().is_some_and(|positions| positions.covers(nearest, farthest));
-        let encoding = if prepared { Vec::new() } else { sinusoids(self.width, nearest, farthest) };
+        let encoding = if prepared {
+            Vec::new()
+        } else {
+            sinusoids(self.width, nearest, farthest)
+        };
         for (index, layer) in self.layers.iter().enumerate() {
             let positions = match self.positions.get(index) {
                 Some(positions) if prepared => Cow::Borrowed(positions),
@@ -153,7 +168,12 @@ impl Layer {
                 heads,
             ),
             attention_out: linear(weights, &format!("{attention}.linear_out"), width, width)?,
-            positions: Linear::new(weights.get(&format!("{attention}.linear_pos.weight"), &[width, width])?, None, width, width),
+            positions: Linear::new(
+                weights.get(&format!("{attention}.linear_pos.weight"), &[width, width])?,
+                None,
+                width,
+                width,
+            ),
             conv_norm: layer_norm(weights, &format!("{prefix}.norm_conv"), width)?,
             conv_in: Linear::gated(
                 weights.get(&format!("{gate}.weight"), &[2 * width, width, 1])?,
@@ -193,7 +213,11 @@ impl Layer {
                 layer.window.append(rows);
                 let (window, count) = (&layer.window, rows.len() / (3 * width));
                 // Few streams: their rows go to different threads.
-                let size = if alone { count.div_ceil(rayon::current_num_threads()).clamp(1, 12) } else { count.max(1) };
+                let size = if alone {
+                    count.div_ceil(rayon::current_num_threads()).clamp(1, 12)
+                } else {
+                    count.max(1)
+                };
                 let piece = |(piece, (rows, out)): (usize, (&[f32], &mut [f32]))| {
                     let first = first + u64::try_from(piece * size).unwrap_or(0);
                     self.attention.forward(Queries { rows, first, window }, positions, mask, out);
@@ -269,14 +293,19 @@ fn reach(streams: &mut [Rows<'_>], mask: Mask) -> (i64, i64) {
 /// `r * 10000^(-2i / width)` in turn, the product rounded to f32 as the training code does.
 #[expect(clippy::as_conversions, reason = "distances and channel numbers become angles")]
 fn sinusoids(width: usize, nearest: i64, farthest: i64) -> Vec<f32> {
-    let rates: Vec<f32> = (0..width.div_ceil(2)).map(|i| (-(2.0 * i as f64) * 10_000_f64.ln() / width as f64).exp() as f32).collect();
+    let rates: Vec<f32> = (0..width.div_ceil(2))
+        .map(|i| (-(2.0 * i as f64) * 10_000_f64.ln() / width as f64).exp() as f32)
+        .collect();
     let row = |r: i64| {
         rates.iter().flat_map(move |rate| {
             let angle = f64::from(r as f32 * rate);
             [angle.sin() as f32, angle.cos() as f32]
         })
     };
-    (nearest..=farthest).rev().flat_map(|r| row(r).take(width).collect::<Vec<f32>>()).collect()
+    (nearest..=farthest)
+        .rev()
+        .flat_map(|r| row(r).take(width).collect::<Vec<f32>>())
+        .collect()
 }
 
 /// The first `count` values of a buffer that grows as needed.
@@ -295,7 +324,10 @@ fn linear(weights: &Weights, name: &str, outputs: usize, inputs: usize) -> Resul
 }
 
 fn layer_norm(weights: &Weights, name: &str, width: usize) -> Result<LayerNorm, WeightsError> {
-    Ok(LayerNorm::new(weights.get(&format!("{name}.weight"), &[width])?, weights.get(&format!("{name}.bias"), &[width])?))
+    Ok(LayerNorm::new(
+        weights.get(&format!("{name}.weight"), &[width])?,
+        weights.get(&format!("{name}.bias"), &[width])?,
+    ))
 }
 
 /// `linear_q`, `linear_k` and `linear_v` under one another.
@@ -316,10 +348,16 @@ fn depthwise(arch: &Architecture, weights: &Weights, prefix: &str) -> Result<Dep
     let norm = |part: &str| weights.get(&format!("{prefix}.batch_norm.{part}"), &[width]);
     let (scale, shift) = (norm("weight")?, norm("bias")?);
     let norm = match arch.conv_norm {
-        ConvNorm::LayerNorm => Norm::Layer { weight: scale, bias: shift },
-        ConvNorm::BatchNorm => {
-            Norm::Batch { mean: norm("running_mean")?, variance: norm("running_var")?, weight: scale, bias: shift }
-        }
+        ConvNorm::LayerNorm => Norm::Layer {
+            weight: scale,
+            bias: shift,
+        },
+        ConvNorm::BatchNorm => Norm::Batch {
+            mean: norm("running_mean")?,
+            variance: norm("running_var")?,
+            weight: scale,
+            bias: shift,
+        },
     };
     let weight = weights.get(&format!("{prefix}.depthwise_conv.weight"), &[width, 1, kernel])?;
     let bias = weights.get_optional(&format!("{prefix}.depthwise_conv.bias"), &[width])?;

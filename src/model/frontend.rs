@@ -39,14 +39,21 @@ impl Frontend {
     pub fn new(mel_bins: usize, window: Option<&[f32]>, filters: Option<&[f32]>) -> Self {
         let window = window.map_or_else(hann, <[f32]>::to_vec);
         let filters = filters.map_or_else(|| slaney(mel_bins), <[f32]>::to_vec);
-        Frontend { mel: LogMel::new(&window, &filters, mel_bins) }
+        Frontend {
+            mel: LogMel::new(&window, &filters, mel_bins),
+        }
     }
 
     /// A fresh stream; `samples` is how many a call brings at most without allocating.
     pub fn state(&self, samples: usize) -> FrontendState {
         let mut live = Vec::with_capacity(WINDOW + samples + HOP);
         live.resize(LEAD, 0.0);
-        FrontendState { previous: 0.0, live, received: 0, workspace: self.mel.workspace() }
+        FrontendState {
+            previous: 0.0,
+            live,
+            received: 0,
+            workspace: self.mel.workspace(),
+        }
     }
 
     /// Takes samples and appends each frame that became complete to `out`, row by row; completes the last ones if `end`.
@@ -103,7 +110,10 @@ pub fn mel_frames(samples: u64, end: bool) -> u64 {
 }
 
 /// Normalizes each column of `mel [frames, bins]` to mean 0 and unbiased deviation 1, where 1e-5 is added to the deviation.
-#[expect(clippy::as_conversions, reason = "a frame count becomes a divisor, results return to the precision of the features")]
+#[expect(
+    clippy::as_conversions,
+    reason = "a frame count becomes a divisor, results return to the precision of the features"
+)]
 pub fn normalize_per_feature(mel: &mut [f32], bins: usize) {
     if bins == 0 {
         return;
@@ -131,14 +141,22 @@ pub fn normalize_per_feature(mel: &mut [f32], bins: usize) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     fn tone(count: usize) -> Vec<f32> {
-        (0..count).map(|i| (i as f32 * 0.05).sin() * 0.3 + (i as f32 * 0.31).cos() * 0.1).collect()
+        (0..count)
+            .map(|i| (i as f32 * 0.05).sin() * 0.3 + (i as f32 * 0.31).cos() * 0.1)
+            .collect()
     }
 
     fn whole(samples: &[f32]) -> Vec<f32> {
@@ -154,7 +172,11 @@ mod tests {
         let (mut state, mut out) = (frontend.state(0), Vec::new());
         for (n, sample) in tone(2_000).iter().enumerate() {
             frontend.push(&mut state, &[*sample], false, &mut out);
-            assert_eq!(out.len() / 80, if n + 1 < 200 { 0 } else { (n + 1 - 200) / 160 + 1 }, "after sample {n}");
+            assert_eq!(
+                out.len() / 80,
+                if n + 1 < 200 { 0 } else { (n + 1 - 200) / 160 + 1 },
+                "after sample {n}"
+            );
         }
     }
 

@@ -21,8 +21,13 @@ const MAX_WORDS: usize = 256;
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// Not TOML, an unknown key, or a value of another type.
-    #[error("model.toml cannot be read: {0}")]
-    Toml(#[from] Box<toml::de::Error>),
+    #[error("model.toml, line {line}: {message}")]
+    Toml {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// Cannot be written as TOML.
     #[error("model.toml cannot be written")]
     Write(#[from] toml::ser::Error),
@@ -154,7 +159,10 @@ pub struct LanguageModel {
 impl Manifest {
     /// Reads and checks the text of a `model.toml`.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let manifest: Manifest = toml::from_str(text).map_err(Box::new)?;
+        let manifest: Manifest = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            ManifestError::Toml { line: before.matches('\n').count() + 1, message: error.message().to_owned() }
+        })?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -337,7 +345,7 @@ contexts = [[70, 6], [70, 13]]
     #[test]
     fn mistakes_are_refused_with_their_key() {
         for (from, to, wanted) in [
-            ("live = true", "live = true\nlive_too = true", "unknown field `live_too`"),
+            ("live = true", "live = true\nlive_too = true", "line 10: unknown field `live_too`"),
             ("heads = 4", "heads = 4\nfeet = 4", "unknown field `feet`"),
             ("format = 1", "format = 2", "format 2, this version reads format 1"),
             ("name = \"small-en\"", "name = \"../x\"", "name \"../x\" is no name"),
@@ -353,7 +361,7 @@ contexts = [[70, 6], [70, 13]]
             ("lm = \"0000", "# \"0000", "checksums.lm must be given"),
             ("weights = \"0000", "weights = \"00", "checksums has something else"),
             ("width = 144\n", "", "missing field `width`"),
-            ("uuid = \"67", "uuid = \"6", "uuid"),
+            ("uuid = \"67", "uuid = \"6", "line 7: UUID"),
         ] {
             assert!(TEXT.contains(from), "{from}");
             let error = Manifest::parse(&TEXT.replacen(from, to, 1)).unwrap_err().to_string();

@@ -154,24 +154,41 @@ impl Network {
         let filters = weights.get_optional("preprocessor.featurizer.fb", &[1, bins, 257])?;
         let conv = |index: usize, shape: &[usize]| -> Result<(&[f32], &[f32]), WeightsError> {
             let name = format!("encoder.pre_encode.conv.{index}");
-            Ok((weights.get(&format!("{name}.weight"), shape)?, weights.get(&format!("{name}.bias"), &[channels])?))
+            Ok((
+                weights.get(&format!("{name}.weight"), shape)?,
+                weights.get(&format!("{name}.bias"), &[channels])?,
+            ))
         };
         let small = [channels, 1, 3, 3];
         let square = [channels, channels, 1, 1];
-        let kernels =
-            Kernels { first: conv(0, &small)?, depthwise: [conv(2, &small)?, conv(5, &small)?], pointwise: [conv(3, &square)?, conv(6, &square)?] };
+        let kernels = Kernels {
+            first: conv(0, &small)?,
+            depthwise: [conv(2, &small)?, conv(5, &small)?],
+            pointwise: [conv(3, &square)?, conv(6, &square)?],
+        };
         let subsample = Subsample::new(kernels, channels, bins, causal);
         let [_, _, columns] = frequencies(bins, causal);
         let out = weights.get("encoder.pre_encode.out.weight", &[enc.width, channels * columns])?;
         let out_bias = weights.get("encoder.pre_encode.out.bias", &[enc.width])?;
-        let project = Linear::new(&flat_weight(out, enc.width, channels, columns), Some(out_bias), enc.width, subsample.row());
+        let project = Linear::new(
+            &flat_weight(out, enc.width, channels, columns),
+            Some(out_bias),
+            enc.width,
+            subsample.row(),
+        );
         let mut encoder = Encoder::new(enc, weights)?;
         let bounds = contexts(arch);
         if let (Some(left), Some(right)) = (bounds.iter().map(|b| b.0).max(), bounds.iter().map(|b| b.1).max()) {
             let (left, right) = (i64::try_from(left).unwrap_or(i64::MAX), i64::try_from(right).unwrap_or(i64::MAX));
             encoder.prepare(-right, left + right + 1);
         }
-        Ok(Network { arch: arch.clone(), frontend: Frontend::new(bins, window, filters), subsample, project, encoder })
+        Ok(Network {
+            arch: arch.clone(),
+            frontend: Frontend::new(bins, window, filters),
+            subsample,
+            project,
+            encoder,
+        })
     }
 
     /// The architecture it was built from.
@@ -219,10 +236,17 @@ impl Network {
             self.admit(stream, input, context, u64::try_from(most).unwrap_or(u64::MAX))?;
         }
         let size = u64::try_from(most).unwrap_or(u64::MAX);
-        let mask = Mask::Chunked { size, before: Some(u64::try_from(left).unwrap_or(u64::MAX) / size) };
+        let mask = Mask::Chunked {
+            size,
+            before: Some(u64::try_from(left).unwrap_or(u64::MAX) / size),
+        };
         // Everything below runs inside the pool, so that each parallel operation starts without a hand-over.
         rayon::scope(|_| self.run(context, most, mask, work, scratch));
-        Ok(Encoded { rows: &scratch.x, counts: &scratch.counts, width: self.width() })
+        Ok(Encoded {
+            rows: &scratch.x,
+            counts: &scratch.counts,
+            width: self.width(),
+        })
     }
 
     /// Refuses what a step may not contain.
@@ -234,7 +258,11 @@ impl Network {
                 return Err(NetworkError::Ended(stream));
             }
             if let Some(began) = state.context.filter(|began| *began != context) {
-                return Err(NetworkError::ContextChanged { stream, began, asked: context });
+                return Err(NetworkError::ContextChanged {
+                    stream,
+                    began,
+                    asked: context,
+                });
             }
             (received, given) = (state.frontend.received(), state.frames());
         }
@@ -242,7 +270,11 @@ impl Network {
         let mel = mel_frames(samples, input.end);
         let complete = if input.end { frames(mel, true) } else { mel.div_ceil(8) };
         let frames = complete.saturating_sub(given);
-        if frames > most { Err(NetworkError::TooManyFrames { stream, frames, most }) } else { Ok(()) }
+        if frames > most {
+            Err(NetworkError::TooManyFrames { stream, frames, most })
+        } else {
+            Ok(())
+        }
     }
 
     fn run(&self, context: usize, most: usize, mask: Mask, work: &mut [StepInput<'_>], scratch: &mut Scratch) {
@@ -258,8 +290,10 @@ impl Network {
             input.state.ended = input.end;
             scratch.mel.clear();
             scratch.flat.clear();
-            self.frontend.push(&mut input.state.frontend, input.samples, input.end, &mut scratch.mel);
-            self.subsample.push(&mut input.state.subsample, &scratch.mel, input.end, &mut scratch.flat);
+            self.frontend
+                .push(&mut input.state.frontend, input.samples, input.end, &mut scratch.mel);
+            self.subsample
+                .push(&mut input.state.subsample, &scratch.mel, input.end, &mut scratch.flat);
         });
 
         scratch.flat.clear();
@@ -293,9 +327,13 @@ impl Network {
             .iter_mut()
             .zip(counts)
             .filter(|(_, count)| *count > 0)
-            .map(|(input, count)| Rows { state: &mut input.state.encoder, count })
+            .map(|(input, count)| Rows {
+                state: &mut input.state.encoder,
+                count,
+            })
             .collect();
-        self.encoder.forward(&mut scratch.x, &mut rows, mask, &mut scratch.encoder, |_, _| {});
+        self.encoder
+            .forward(&mut scratch.x, &mut rows, mask, &mut scratch.encoder, |_, _| {});
     }
 
     /// A whole utterance at once under the mask of `context` (`[left, right]` in frames, -1 unlimited; it need not be one of the
@@ -364,7 +402,10 @@ impl Network {
         }
         let [left, right] = context.map(|side| u64::try_from(side).ok());
         Ok(match (self.arch.encoder.attention, right) {
-            (Attention::Chunked, Some(right)) => Mask::Chunked { size: right + 1, before: left.map(|left| left / (right + 1)) },
+            (Attention::Chunked, Some(right)) => Mask::Chunked {
+                size: right + 1,
+                before: left.map(|left| left / (right + 1)),
+            },
             // An unlimited chunk leaves only the left bound.
             _ => Mask::Regular { left, right },
         })
@@ -372,7 +413,12 @@ impl Network {
 
     /// `left` and `right` of a context in which the model can stream.
     fn bounds(&self, context: usize) -> Result<(usize, usize), NetworkError> {
-        let [left, right] = *self.arch.encoder.contexts.get(context).ok_or(NetworkError::NoSuchContext(context))?;
+        let [left, right] = *self
+            .arch
+            .encoder
+            .contexts
+            .get(context)
+            .ok_or(NetworkError::NoSuchContext(context))?;
         match (usize::try_from(left), usize::try_from(right)) {
             (Ok(left), Ok(right)) if streams(&self.arch) => Ok((left, right)),
             _ => Err(NetworkError::NotStreaming(context)),
@@ -387,27 +433,52 @@ fn streams(arch: &Architecture) -> bool {
 /// `left` and `right` of all contexts in which the model can stream.
 fn contexts(arch: &Architecture) -> Vec<(usize, usize)> {
     let bounded = |[left, right]: &[i32; 2]| Some((usize::try_from(*left).ok()?, usize::try_from(*right).ok()?));
-    if streams(arch) { arch.encoder.contexts.iter().filter_map(bounded).collect() } else { Vec::new() }
+    if streams(arch) {
+        arch.encoder.contexts.iter().filter_map(bounded).collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Refuses numbers that contradict each other or would need absurd memory, before anything is computed with them.
 fn check(arch: &Architecture) -> Result<(), NetworkError> {
     let enc = &arch.encoder;
     let rules = [
-        (enc.width > 0 && enc.heads > 0 && enc.width.is_multiple_of(enc.heads), "the width is not a multiple of the heads"),
-        (enc.width <= 8_192 && enc.layers <= 256 && enc.ff_expansion <= 64, "the encoder is too large"),
-        (enc.layers > 0 && enc.ff_expansion > 0 && enc.subsampling_channels > 0, "a size is zero"),
+        (
+            enc.width > 0 && enc.heads > 0 && enc.width.is_multiple_of(enc.heads),
+            "the width is not a multiple of the heads",
+        ),
+        (
+            enc.width <= 8_192 && enc.layers <= 256 && enc.ff_expansion <= 64,
+            "the encoder is too large",
+        ),
+        (
+            enc.layers > 0 && enc.ff_expansion > 0 && enc.subsampling_channels > 0,
+            "a size is zero",
+        ),
         (enc.subsampling_channels <= 8_192, "the subsampling has too many channels"),
-        ((1..=512).contains(&arch.frontend.mel_bins), "the number of mel bins is not from 1 to 512"),
-        (enc.conv_kernel > 0 && enc.conv_kernel <= 1_024, "the convolution kernel is not from 1 to 1024"),
+        (
+            (1..=512).contains(&arch.frontend.mel_bins),
+            "the number of mel bins is not from 1 to 512",
+        ),
+        (
+            enc.conv_kernel > 0 && enc.conv_kernel <= 1_024,
+            "the convolution kernel is not from 1 to 1024",
+        ),
         (
             enc.conv_context.iter().try_fold(1_usize, |sum, side| sum.checked_add(*side)) == Some(enc.conv_kernel),
             "the convolution context does not fit the kernel",
         ),
         (!enc.contexts.is_empty(), "there is no attention context"),
-        (enc.contexts.iter().flatten().all(|side| (-1..=10_000).contains(side)), "an attention context is not from -1 to 10000"),
+        (
+            enc.contexts.iter().flatten().all(|side| (-1..=10_000).contains(side)),
+            "an attention context is not from -1 to 10000",
+        ),
     ];
-    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, reason)| Err(NetworkError::Architecture(reason)))
+    rules
+        .into_iter()
+        .find(|(holds, _)| !holds)
+        .map_or(Ok(()), |(_, reason)| Err(NetworkError::Architecture(reason)))
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ impl EncoderState {
             window: KeyValues::new(arch.width, arch.heads, frames),
             history: History::new(arch.width, left, 0, step),
         };
-        EncoderState { layers: vec![layer; arch.layers], shared: false }
+        EncoderState {
+            layers: vec![layer; arch.layers],
+            shared: false,
+        }
     }
 
     /// For one utterance of `frames` frames in one step.
@@ -44,7 +47,10 @@ impl EncoderState {
             window: KeyValues::new(arch.width, arch.heads, frames),
             history: History::new(arch.width, left, right, frames),
         };
-        EncoderState { layers: vec![layer], shared: true }
+        EncoderState {
+            layers: vec![layer],
+            shared: true,
+        }
     }
 
     /// Back to the start of a stream.

@@ -6,7 +6,11 @@
 //! What it does not do: threads, memory layout of any operation.
 //! Who calls it: the operations beside it.
 
-#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "lane code: indices are compile-time constants, casts move exponent bits")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "lane code: indices are compile-time constants, casts move exponent bits"
+)]
 
 use std::sync::OnceLock;
 
@@ -193,7 +197,13 @@ pub(crate) fn silu<V: Lanes>(x: V) -> V {
 /// # Safety
 /// `a` must be readable at `r * stride + k` for `r < R`, `k < depth`, and `panel` for `depth * C` vectors.
 #[inline(always)]
-pub(crate) unsafe fn tile<V: Lanes, const R: usize, const C: usize>(depth: usize, a: *const f32, stride: usize, panel: *const [f32; LANES], sum: &mut [[V; C]; R]) {
+pub(crate) unsafe fn tile<V: Lanes, const R: usize, const C: usize>(
+    depth: usize,
+    a: *const f32,
+    stride: usize,
+    panel: *const [f32; LANES],
+    sum: &mut [[V; C]; R],
+) {
     for k in 0..depth {
         let mut b = [V::splat(0.0); C];
         for (v, b) in b.iter_mut().enumerate() {
@@ -289,7 +299,12 @@ mod x86 {
         #[inline(always)]
         fn power_of_two(self) -> Self {
             // SAFETY: see the top of the module.
-            Avx512(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127)))) })
+            Avx512(unsafe {
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+                    _mm512_cvtps_epi32(self.0),
+                    _mm512_set1_epi32(127),
+                )))
+            })
         }
     }
 
@@ -349,12 +364,22 @@ mod x86 {
         #[inline(always)]
         fn mul_add(self, factor: Self, addend: Self) -> Self {
             // SAFETY: see the top of the module.
-            unsafe { Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1)) }
+            unsafe {
+                Avx2(
+                    _mm256_fmadd_ps(self.0, factor.0, addend.0),
+                    _mm256_fmadd_ps(self.1, factor.1, addend.1),
+                )
+            }
         }
         #[inline(always)]
         fn power_of_two(self) -> Self {
             // SAFETY: see the top of the module.
-            let half = |x: __m256| unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127)))) };
+            let half = |x: __m256| unsafe {
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
+                    _mm256_cvtps_epi32(x),
+                    _mm256_set1_epi32(127),
+                )))
+            };
             Avx2(half(self.0), half(self.1))
         }
     }
@@ -412,7 +437,11 @@ impl Lanes for Portable {
         // Without the instruction, `f32::mul_add` is a slow library call.
         let fused = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
         Portable(std::array::from_fn(|i| {
-            if fused { self.0[i].mul_add(factor.0[i], addend.0[i]) } else { self.0[i] * factor.0[i] + addend.0[i] }
+            if fused {
+                self.0[i].mul_add(factor.0[i], addend.0[i])
+            } else {
+                self.0[i] * factor.0[i] + addend.0[i]
+            }
         }))
     }
     #[inline(always)]
@@ -422,7 +451,13 @@ impl Lanes for Portable {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -442,7 +477,10 @@ mod tests {
             exp_at(level, &x, &mut y);
             for (x, y) in x.iter().zip(&y) {
                 let wanted = f64::from(*x).exp();
-                assert!((f64::from(*y) / wanted - 1.0).abs() < 2e-7, "{level:?} exp({x}) = {y}, not {wanted}");
+                assert!(
+                    (f64::from(*y) / wanted - 1.0).abs() < 2e-7,
+                    "{level:?} exp({x}) = {y}, not {wanted}"
+                );
             }
         }
     }
@@ -464,7 +502,12 @@ mod tests {
                 let wanted = 1.0 / (1.0 + (-f64::from(x[i])).exp());
                 assert!((f64::from(y[i]) - wanted).abs() < 1e-7, "{level:?} sigmoid({}) = {}", x[i], y[i]);
                 if x[i] > -1e20 {
-                    assert!((f64::from(z[i]) - f64::from(x[i]) * wanted).abs() <= 3e-7 * f64::from(x[i]).abs(), "silu({}) = {}", x[i], z[i]);
+                    assert!(
+                        (f64::from(z[i]) - f64::from(x[i]) * wanted).abs() <= 3e-7 * f64::from(x[i]).abs(),
+                        "silu({}) = {}",
+                        x[i],
+                        z[i]
+                    );
                 }
             }
         }

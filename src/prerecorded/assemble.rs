@@ -14,25 +14,53 @@ use crate::wire::results::{Alternative, Word};
 /// Builds the response. `punctuate`: keep the model's punctuation and capitals; `utt_split`: divide into utterances at pauses of
 /// this many seconds.
 pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary, punctuate: bool, utt_split: Option<f64>) -> FileResponse {
-    let lanes: Vec<Vec<Word>> =
-        heard.lanes.iter().map(|tokens| lane(tokens, heard.duration, vocabulary).iter().map(|word| word.to_wire(punctuate)).collect()).collect();
+    let lanes: Vec<Vec<Word>> = heard
+        .lanes
+        .iter()
+        .map(|tokens| {
+            lane(tokens, heard.duration, vocabulary)
+                .iter()
+                .map(|word| word.to_wire(punctuate))
+                .collect()
+        })
+        .collect();
     // A file without a sample still has a channel.
     let lanes = if lanes.is_empty() { vec![Vec::new()] } else { lanes };
     let request_id = request.request_id;
     let utterances = utt_split.map(|split| {
-        let mut utterances: Vec<Utterance> = lanes.iter().enumerate().flat_map(|(channel, words)| divide(words, channel, split)).collect();
+        let mut utterances: Vec<Utterance> = lanes
+            .iter()
+            .enumerate()
+            .flat_map(|(channel, words)| divide(words, channel, split))
+            .collect();
         utterances.sort_by(|a, b| a.start.0.total_cmp(&b.start.0).then(a.channel.cmp(&b.channel)));
-        utterances.iter_mut().enumerate().for_each(|(index, utterance)| utterance.id = utterance_id(request_id, index));
+        utterances
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, utterance)| utterance.id = utterance_id(request_id, index));
         utterances
     });
     let metadata = FileMetadata::new(request, heard.duration.into(), lanes.len());
-    let channels = lanes.into_iter().map(|words| FileChannel { alternatives: [Alternative::new(words)] }).collect();
-    FileResponse { metadata, results: FileResults { channels, utterances } }
+    let channels = lanes
+        .into_iter()
+        .map(|words| FileChannel {
+            alternatives: [Alternative::new(words)],
+        })
+        .collect();
+    FileResponse {
+        metadata,
+        results: FileResults { channels, utterances },
+    }
 }
 
 /// The words of one channel, their times within the file.
 pub fn lane(tokens: &[Token], duration: Samples, vocabulary: &dyn Vocabulary) -> Vec<words::Word> {
-    let place = |token: &Token| Piece { id: token.id, start: token.start.samples(), end: token.end.samples(), confidence: token.confidence };
+    let place = |token: &Token| Piece {
+        id: token.id,
+        start: token.start.samples(),
+        end: token.end.samples(),
+        confidence: token.confidence,
+    };
     let pieces: Vec<Piece> = tokens.iter().map(place).collect();
     let mut words = words::words(&pieces, vocabulary);
     words::fit(&mut words, Samples(0), duration);
@@ -48,12 +76,30 @@ fn divide(words: &[Word], channel: usize, split: f64) -> Vec<Utterance> {
 
 fn utterance(words: &[Word], channel: usize) -> Option<Utterance> {
     let (start, end) = (words.first()?.start, words.last()?.end);
-    let Alternative { transcript, confidence, words } = Alternative::new(words.to_vec());
-    Some(Utterance { start, end, confidence, channel, transcript, words, id: uuid::Uuid::nil() })
+    let Alternative {
+        transcript,
+        confidence,
+        words,
+    } = Alternative::new(words.to_vec());
+    Some(Utterance {
+        start,
+        end,
+        confidence,
+        channel,
+        transcript,
+        words,
+        id: uuid::Uuid::nil(),
+    })
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use std::collections::BTreeMap;
 
@@ -83,7 +129,11 @@ mod tests {
     }
 
     fn request() -> FileRequest {
-        let info = ModelInfo { name: "general-nova-3".into(), version: "2025-07-31.0".into(), arch: "nova-3".into() };
+        let info = ModelInfo {
+            name: "general-nova-3".into(),
+            version: "2025-07-31.0".into(),
+            arch: "nova-3".into(),
+        };
         FileRequest {
             request_id: Uuid::nil(),
             sha256: "ab".repeat(32),
@@ -96,9 +146,18 @@ mod tests {
 
     /// Lanes of (id, frame).
     fn heard(lanes: &[&[(u32, u32)]]) -> Heard {
-        let token = |&(id, frame): &(u32, u32)| Token { id, start: Frames(frame), end: Frames(frame + 1), confidence: 0.9 };
+        let token = |&(id, frame): &(u32, u32)| Token {
+            id,
+            start: Frames(frame),
+            end: Frames(frame + 1),
+            confidence: 0.9,
+        };
         let lanes = lanes.iter().map(|tokens| tokens.iter().map(token).collect()).collect();
-        Heard { lanes, duration: Samples(72_000), sha256: "ab".repeat(32) }
+        Heard {
+            lanes,
+            duration: Samples(72_000),
+            sha256: "ab".repeat(32),
+        }
     }
 
     #[test]
@@ -145,10 +204,19 @@ mod tests {
 
     #[test]
     fn utterances_of_several_channels_come_in_order_of_time() {
-        let response = response(request(), &heard(&[&[(0, 20), (1, 40)], &[(2, 0), (2, 20)]]), &Toy, false, Some(0.8));
+        let response = response(
+            request(),
+            &heard(&[&[(0, 20), (1, 40)], &[(2, 0), (2, 20)]]),
+            &Toy,
+            false,
+            Some(0.8),
+        );
         assert_eq!(response.results.channels.len(), 2);
         let utterances = response.results.utterances.unwrap();
-        let order: Vec<(usize, &str)> = utterances.iter().map(|utterance| (utterance.channel, utterance.transcript.as_str())).collect();
+        let order: Vec<(usize, &str)> = utterances
+            .iter()
+            .map(|utterance| (utterance.channel, utterance.transcript.as_str()))
+            .collect();
         assert_eq!(order, [(1, "three"), (0, "one"), (1, "three"), (0, "two")]);
         let ids: std::collections::BTreeSet<Uuid> = utterances.iter().map(|utterance| utterance.id).collect();
         assert_eq!(ids.len(), 4);
@@ -157,7 +225,16 @@ mod tests {
 
     #[test]
     fn times_stay_within_the_file() {
-        let words = lane(&[Token { id: 0, start: Frames(56), end: Frames(90), confidence: 1.0 }], Samples(72_000), &Toy);
+        let words = lane(
+            &[Token {
+                id: 0,
+                start: Frames(56),
+                end: Frames(90),
+                confidence: 1.0,
+            }],
+            Samples(72_000),
+            &Toy,
+        );
         assert_eq!((words[0].start, words[0].end), (Samples(71_680), Samples(72_000)));
     }
 

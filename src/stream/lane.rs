@@ -98,7 +98,10 @@ impl Lane {
         if !self.has_credit() {
             return 0;
         }
-        self.chunker.next_len().saturating_sub(self.chunker.held()).saturating_sub(self.spare.len())
+        self.chunker
+            .next_len()
+            .saturating_sub(self.chunker.held())
+            .saturating_sub(self.spare.len())
     }
 
     /// True if every sample taken is in a chunk, or waits for more to fill one.
@@ -118,7 +121,9 @@ impl Lane {
 
     /// End of the audio taken, in chunks or waiting to fill one.
     pub(crate) fn position(&self) -> Samples {
-        self.chunker.position().plus(Samples(self.chunker.held().try_into().unwrap_or(u64::MAX)))
+        self.chunker
+            .position()
+            .plus(Samples(self.chunker.held().try_into().unwrap_or(u64::MAX)))
     }
 
     /// Cuts the next chunk if there are samples and a credit for it. `arrived`: when its last byte came.
@@ -147,7 +152,10 @@ impl Lane {
             return Err(NoCredit);
         }
         let samples = self.chunker.flush();
-        let flush = Flush { from_finalize, in_silence: self.endpointer.settle() };
+        let flush = Flush {
+            from_finalize,
+            in_silence: self.endpointer.settle(),
+        };
         let chunk = (!empty).then(|| self.chunk(samples, true, arrived));
         self.depart(chunk.as_ref().map(|chunk| chunk.seq), Some(flush), arrived, now);
         self.chunker.restart();
@@ -213,13 +221,23 @@ impl Lane {
     }
 
     fn speech_started(&self, at: Samples) -> ServerMessage {
-        ServerMessage::SpeechStarted { channel: self.channel, timestamp: at.into() }
+        ServerMessage::SpeechStarted {
+            channel: self.channel,
+            timestamp: at.into(),
+        }
     }
 
     fn chunk(&mut self, samples: Vec<f32>, end: bool, arrived: Instant) -> PendingChunk {
         let seq = self.next_seq;
         self.next_seq += 1;
-        PendingChunk { seq, samples, start: self.fresh, end, commit: end || !self.endpoints.is_empty(), arrived }
+        PendingChunk {
+            seq,
+            samples,
+            start: self.fresh,
+            end,
+            commit: end || !self.endpoints.is_empty(),
+            arrived,
+        }
     }
 
     /// Enters what was cut into the account.
@@ -232,7 +250,15 @@ impl Lane {
         };
         let decoded = if seq.is_none() { Some(Decoded::default()) } else { None };
         let started = std::mem::take(&mut self.started);
-        self.flights.push_back(Flight { seq, base: self.base, heard, started, arrived, submitted: now, decoded });
+        self.flights.push_back(Flight {
+            seq,
+            base: self.base,
+            heard,
+            started,
+            arrived,
+            submitted: now,
+            decoded,
+        });
     }
 }
 
@@ -243,5 +269,10 @@ pub(crate) struct NoCredit;
 /// A token at its place in the stream.
 fn piece(token: &Token, base: Samples) -> Piece {
     let (start, end) = (base.plus(token.start.samples()), base.plus(token.end.samples()));
-    Piece { id: token.id, start, end: end.max(start), confidence: token.confidence }
+    Piece {
+        id: token.id,
+        start,
+        end: end.max(start),
+        confidence: token.confidence,
+    }
 }

@@ -133,7 +133,15 @@ impl Segment {
                 (cut, self.fixed.iter().position(next).unwrap_or(self.fixed.len()))
             }
         };
-        let message = self.finalize(cut, pieces, Ending { speech_final: true, from_finalize: false }, vocabulary);
+        let message = self.finalize(
+            cut,
+            pieces,
+            Ending {
+                speech_final: true,
+                from_finalize: false,
+            },
+            vocabulary,
+        );
         out.push(message);
     }
 
@@ -142,7 +150,10 @@ impl Segment {
         // The engine fixes everything at the end of an utterance; a guess that it left would be lost otherwise.
         self.fixed.append(&mut self.tail);
         if flush.from_finalize || self.heard > self.start || !self.fixed.is_empty() {
-            let ending = Ending { speech_final: flush.in_silence, from_finalize: flush.from_finalize };
+            let ending = Ending {
+                speech_final: flush.in_silence,
+                from_finalize: flush.from_finalize,
+            };
             let message = self.finalize(self.heard, self.fixed.len(), ending, vocabulary);
             out.push(message);
         }
@@ -156,7 +167,9 @@ impl Segment {
         }
         let last_chance = length.plus(self.rules.chunk) > self.rules.hard;
         let harmless = self.harmless_cut(speaking_since, vocabulary);
-        let Some((cut, pieces)) = harmless.or(last_chance.then_some((self.heard, self.fixed.len()))) else { return };
+        let Some((cut, pieces)) = harmless.or(last_chance.then_some((self.heard, self.fixed.len()))) else {
+            return;
+        };
         let message = self.finalize(cut, pieces, Ending::default(), vocabulary);
         out.push(message);
     }
@@ -166,7 +179,9 @@ impl Segment {
         let words = words::words(&self.hypothesis(), vocabulary);
         let Some(last) = words.last() else {
             // Speech without words yet: they will follow, so leave its beginning to the next segment.
-            let cut = speaking_since.filter(|since| *since > self.start && *since < self.heard).unwrap_or(self.heard);
+            let cut = speaking_since
+                .filter(|since| *since > self.start && *since < self.heard)
+                .unwrap_or(self.heard);
             return self.tail.is_empty().then_some((cut, self.fixed.len()));
         };
         if self.tail.is_empty() && self.heard.since(last.end) >= COMPLETE.samples() {
@@ -209,7 +224,10 @@ impl Segment {
         }
         self.words_ended = count;
         let last_word_end = if self.tail.is_empty() { self.last_word_end } else { last_word_end };
-        out.push(ServerMessage::UtteranceEnd { channel: self.rules.channel, last_word_end: last_word_end.into() });
+        out.push(ServerMessage::UtteranceEnd {
+            channel: self.rules.channel,
+            last_word_end: last_word_end.into(),
+        });
     }
 
     fn hypothesis(&self) -> Vec<Piece> {
@@ -255,7 +273,9 @@ impl Segment {
             start: self.start.into(),
             is_final,
             speech_final: ending.speech_final,
-            channel: Channel { alternatives: [Alternative::new(words)] },
+            channel: Channel {
+                alternatives: [Alternative::new(words)],
+            },
             metadata: self.rules.metadata.as_ref().clone(),
             from_finalize: ending.from_finalize,
         })
@@ -270,5 +290,11 @@ struct Ending {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests;

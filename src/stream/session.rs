@@ -149,7 +149,10 @@ impl Session {
                 out.push(Effect::Send(ServerMessage::keyterms_not_supported(self.info.request_id)));
             }
             Ok(ClientMessage::Finalize { channel: Some(channel) }) if self.intake.lanes().is_some_and(|lanes| channel >= lanes) => {
-                let error = SchemaError { description: format!("The stream has no channel {channel}."), message: text.to_owned() };
+                let error = SchemaError {
+                    description: format!("The stream has no channel {channel}."),
+                    message: text.to_owned(),
+                };
                 out.push(Effect::Send(ServerMessage::schema_error(error)));
             }
             Ok(ClientMessage::Finalize { channel }) => {
@@ -216,11 +219,18 @@ impl Session {
         if self.ended {
             return None;
         }
-        [self.response_due(), self.no_audio_due(), self.idle_due()].into_iter().flatten().min()
+        [self.response_due(), self.no_audio_due(), self.idle_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn response_due(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(Lane::waiting_since).min().map(|since| since + self.rules.response)
+        self.lanes
+            .iter()
+            .filter_map(Lane::waiting_since)
+            .min()
+            .map(|since| since + self.rules.response)
     }
 
     fn no_audio_due(&self) -> Option<Instant> {
@@ -255,7 +265,10 @@ impl Session {
         let channels = self.lanes.len().max(1);
         let metadata = Metadata::new(self.info.request_id, self.info.created.clone(), duration, channels, model);
         out.push(Effect::Send(ServerMessage::Metadata(metadata)));
-        out.push(Effect::Close { code: reason.code(), reason: reason.text().to_owned() });
+        out.push(Effect::Close {
+            code: reason.code(),
+            reason: reason.text().to_owned(),
+        });
     }
 
     /// Puts an input behind those that wait.
@@ -282,7 +295,9 @@ impl Session {
 
     /// When the last byte decoded so far had arrived.
     fn arrived(&mut self, now: Instant) -> Instant {
-        let decoded = self.pushed.saturating_sub(self.intake.buffered_bytes().try_into().unwrap_or(u64::MAX));
+        let decoded = self
+            .pushed
+            .saturating_sub(self.intake.buffered_bytes().try_into().unwrap_or(u64::MAX));
         while self.arrivals.len() > 1 && self.arrivals.front().is_some_and(|(end, _)| *end < decoded) {
             self.arrivals.pop_front();
         }
@@ -322,7 +337,11 @@ impl Session {
             Input::Finalize(channel, arrived) => {
                 let wanted = |lane: &usize| channel.is_none_or(|channel| channel == *lane);
                 let lanes = (0..self.lanes.len()).filter(wanted).collect();
-                self.flushing = Some(Flushing { lanes, from_finalize: true, arrived });
+                self.flushing = Some(Flushing {
+                    lanes,
+                    from_finalize: true,
+                    arrived,
+                });
             }
             Input::Close(arrived) => {
                 if self.heard_audio {
@@ -333,7 +352,11 @@ impl Session {
                         self.fail(now);
                     }
                 }
-                self.flushing = Some(Flushing { lanes: (0..self.lanes.len()).collect(), from_finalize: false, arrived });
+                self.flushing = Some(Flushing {
+                    lanes: (0..self.lanes.len()).collect(),
+                    from_finalize: false,
+                    arrived,
+                });
             }
         }
     }
@@ -414,7 +437,9 @@ impl Session {
         for lane in &mut self.lanes {
             let answered = lane.deliver(self.vocabulary.as_ref(), &mut messages);
             out.extend(messages.drain(..).map(Effect::Send));
-            let latency = |arrived| Effect::ObserveLatency { seconds: now.saturating_duration_since(arrived).as_secs_f64() };
+            let latency = |arrived| Effect::ObserveLatency {
+                seconds: now.saturating_duration_since(arrived).as_secs_f64(),
+            };
             out.extend(answered.into_iter().map(latency));
         }
     }
@@ -438,7 +463,11 @@ impl Session {
     /// Stops reading while too much waits, and begins again.
     fn regulate(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let waiting = self.undecoded_bytes();
-        let limit = if self.reading { self.rules.undecoded_bytes } else { self.rules.undecoded_bytes / 2 };
+        let limit = if self.reading {
+            self.rules.undecoded_bytes
+        } else {
+            self.rules.undecoded_bytes / 2
+        };
         let reading = waiting <= limit || self.ending.is_some();
         if reading != self.reading && !self.ended {
             self.reading = reading;
@@ -465,5 +494,11 @@ impl Input {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests;

@@ -35,15 +35,28 @@ pub struct Endpointer {
 impl Endpointer {
     /// An endpoint comes after this much silence; `None`: never.
     pub fn new(after: Option<Samples>) -> Self {
-        Self { after, speaking: false, pending: None }
+        Self {
+            after,
+            speaking: false,
+            pending: None,
+        }
     }
 
     /// Speech begins at `at`.
     pub fn speech_started(&mut self, at: Samples) -> Beginning {
         self.speaking = true;
         match self.pending.take() {
-            Some(due) if due > at => Beginning { endpoint: None, fresh: false },
-            due => Beginning { endpoint: due.map(|due| Endpoint { at: due, resumed: Some(at) }), fresh: true },
+            Some(due) if due > at => Beginning {
+                endpoint: None,
+                fresh: false,
+            },
+            due => Beginning {
+                endpoint: due.map(|due| Endpoint {
+                    at: due,
+                    resumed: Some(at),
+                }),
+                fresh: true,
+            },
         }
     }
 
@@ -67,7 +80,13 @@ impl Endpointer {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -83,7 +102,13 @@ mod tests {
         assert_eq!(endpointer.reach(Samples(11_000)), None, "speech goes on");
         endpointer.speech_ended(Samples(12_000));
         assert_eq!(endpointer.reach(Samples(12_999)), None);
-        assert_eq!(endpointer.reach(Samples(13_000)), Some(Endpoint { at: Samples(13_000), resumed: None }));
+        assert_eq!(
+            endpointer.reach(Samples(13_000)),
+            Some(Endpoint {
+                at: Samples(13_000),
+                resumed: None
+            })
+        );
         assert_eq!(endpointer.reach(Samples(20_000)), None);
     }
 
@@ -92,7 +117,13 @@ mod tests {
         let mut endpointer = endpointer();
         endpointer.speech_started(Samples(0));
         endpointer.speech_ended(Samples(5_000));
-        assert_eq!(endpointer.speech_started(Samples(5_999)), Beginning { endpoint: None, fresh: false });
+        assert_eq!(
+            endpointer.speech_started(Samples(5_999)),
+            Beginning {
+                endpoint: None,
+                fresh: false
+            }
+        );
         assert_eq!(endpointer.reach(Samples(9_000)), None);
     }
 
@@ -101,8 +132,17 @@ mod tests {
         let mut endpointer = endpointer();
         endpointer.speech_started(Samples(0));
         endpointer.speech_ended(Samples(5_000));
-        let endpoint = Endpoint { at: Samples(6_000), resumed: Some(Samples(6_000)) };
-        assert_eq!(endpointer.speech_started(Samples(6_000)), Beginning { endpoint: Some(endpoint), fresh: true });
+        let endpoint = Endpoint {
+            at: Samples(6_000),
+            resumed: Some(Samples(6_000)),
+        };
+        assert_eq!(
+            endpointer.speech_started(Samples(6_000)),
+            Beginning {
+                endpoint: Some(endpoint),
+                fresh: true
+            }
+        );
     }
 
     #[test]
@@ -122,6 +162,12 @@ mod tests {
         assert!(endpointer.speech_started(Samples(0)).fresh);
         endpointer.speech_ended(Samples(100));
         assert_eq!(endpointer.reach(Samples(u64::MAX)), None);
-        assert_eq!(endpointer.speech_started(Samples(200)), Beginning { endpoint: None, fresh: true });
+        assert_eq!(
+            endpointer.speech_started(Samples(200)),
+            Beginning {
+                endpoint: None,
+                fresh: true
+            }
+        );
     }
 }

@@ -20,7 +20,9 @@ const PAUSE_S: f64 = 0.8;
 
 /// SubRip: numbered cues, comma before the milliseconds.
 pub fn srt(words: &[Spoken<'_>]) -> String {
-    let cue = |(n, (start, end, text)): (usize, (f64, f64, String))| format!("{}\n{} --> {}\n{text}\n", n + 1, clock(start, ','), clock(end, ','));
+    let cue = |(n, (start, end, text)): (usize, (f64, f64, String))| {
+        format!("{}\n{} --> {}\n{text}\n", n + 1, clock(start, ','), clock(end, ','))
+    };
     cues(words).into_iter().enumerate().map(cue).collect::<Vec<_>>().join("\n")
 }
 
@@ -35,7 +37,9 @@ fn cues(words: &[Spoken<'_>]) -> Vec<(f64, f64, String)> {
     for word in words {
         match cues.last_mut() {
             Some((start, end, text))
-                if word.start - *end < PAUSE_S && word.end - *start <= LONGEST_S && text.chars().count() + word.word.chars().count() < WIDEST =>
+                if word.start - *end < PAUSE_S
+                    && word.end - *start <= LONGEST_S
+                    && text.chars().count() + word.word.chars().count() < WIDEST =>
             {
                 *end = word.end;
                 text.push(' ');
@@ -50,7 +54,13 @@ fn cues(words: &[Spoken<'_>]) -> Vec<(f64, f64, String)> {
 #[expect(clippy::as_conversions, reason = "saturating conversion of a time in milliseconds")]
 fn clock(seconds: f64, point: char) -> String {
     let ms = (seconds.max(0.0) * 1000.0).round() as u64;
-    format!("{:02}:{:02}:{:02}{point}{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
+    format!(
+        "{:02}:{:02}:{:02}{point}{:03}",
+        ms / 3_600_000,
+        ms / 60_000 % 60,
+        ms / 1000 % 60,
+        ms % 1000
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -68,15 +78,30 @@ mod tests {
 
     #[test]
     fn a_pause_begins_a_new_cue() {
-        assert_eq!(srt(&words()), "1\n00:00:00,500 --> 00:00:01,250\nhello there\n\n2\n01:01:01,000 --> 01:01:01,500\na<b\n");
-        assert_eq!(vtt(&words()), "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nhello there\n\n01:01:01.000 --> 01:01:01.500\na&lt;b\n");
+        assert_eq!(
+            srt(&words()),
+            "1\n00:00:00,500 --> 00:00:01,250\nhello there\n\n2\n01:01:01,000 --> 01:01:01,500\na<b\n"
+        );
+        assert_eq!(
+            vtt(&words()),
+            "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nhello there\n\n01:01:01.000 --> 01:01:01.500\na&lt;b\n"
+        );
     }
 
     #[test]
     fn cues_are_bounded_in_time_and_width() {
-        let many: Vec<Spoken<'_>> = (0..100u32).map(|n| Spoken { word: "word", start: f64::from(n) * 0.3, end: f64::from(n) * 0.3 + 0.3 }).collect();
+        let many: Vec<Spoken<'_>> = (0..100u32)
+            .map(|n| Spoken {
+                word: "word",
+                start: f64::from(n) * 0.3,
+                end: f64::from(n) * 0.3 + 0.3,
+            })
+            .collect();
         let cues = cues(&many);
-        assert!(cues.iter().all(|(start, end, text)| end - start <= LONGEST_S + 1e-9 && text.len() <= WIDEST));
+        assert!(
+            cues.iter()
+                .all(|(start, end, text)| end - start <= LONGEST_S + 1e-9 && text.len() <= WIDEST)
+        );
         assert_eq!(cues.iter().map(|(_, _, text)| text.split(' ').count()).sum::<usize>(), 100);
     }
 }

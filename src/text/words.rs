@@ -130,7 +130,13 @@ struct Open {
 
 impl Open {
     fn new(first: usize, piece: &Piece) -> Self {
-        Self { bytes: Vec::new(), start: piece.start, end: None, confidence: 1.0, first }
+        Self {
+            bytes: Vec::new(),
+            start: piece.start,
+            end: None,
+            confidence: 1.0,
+            first,
+        }
     }
 
     fn add(&mut self, bytes: &[u8], piece: &Piece) {
@@ -150,7 +156,13 @@ fn close(open: Option<Open>, words: &mut Vec<Word>) {
     let text = String::from_utf8_lossy(&open.bytes).trim().to_owned();
     if !text.chars().all(is_punctuation) {
         let end = open.end.unwrap_or(open.start).max(open.start);
-        words.push(Word { text, start: open.start, end, confidence: open.confidence.clamp(0.0, 1.0), first: open.first });
+        words.push(Word {
+            text,
+            start: open.start,
+            end,
+            confidence: open.confidence.clamp(0.0, 1.0),
+            first: open.first,
+        });
     } else if let Some(before) = words.last_mut() {
         before.text.push_str(&text);
     }
@@ -159,14 +171,26 @@ fn close(open: Option<Open>, words: &mut Vec<Word>) {
 /// The value of a byte piece such as `<0x41>`.
 fn byte(piece: &str) -> Option<u8> {
     let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+    if digits.len() == 2 {
+        u8::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 fn is_punctuation(c: char) -> bool {
-    matches!(c, '.' | ',' | '?' | '!' | ':' | ';' | '"' | '(' | ')' | '[' | ']' | '{' | '}' | '…' | '¿' | '¡' | '«' | '»' | '“' | '”' | '„' | '‘')
-        || matches!(c, '。' | '、' | '？' | '！' | '，' | '：' | '；' | '।' | '؟' | '،' | '–' | '—')
+    matches!(
+        c,
+        '.' | ',' | '?' | '!' | ':' | ';' | '"' | '(' | ')' | '[' | ']' | '{' | '}' | '…' | '¿' | '¡' | '«' | '»' | '“' | '”' | '„' | '‘'
+    ) || matches!(c, '。' | '、' | '？' | '！' | '，' | '：' | '；' | '।' | '؟' | '،' | '–' | '—')
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests;

@@ -37,9 +37,15 @@ pub struct SchemaError {
 impl ClientMessage {
     /// Reads a text message. Unknown keys are ignored.
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
-        let refuse = |description: String| SchemaError { description, message: echo(text) };
-        let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| refuse(format!("Could not parse the message as JSON: {error}.")))?;
-        let Some(kind) = object.get("type") else { return Err(refuse("The message has no field `type`.".into())) };
+        let refuse = |description: String| SchemaError {
+            description,
+            message: echo(text),
+        };
+        let object: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| refuse(format!("Could not parse the message as JSON: {error}.")))?;
+        let Some(kind) = object.get("type") else {
+            return Err(refuse("The message has no field `type`.".into()));
+        };
         match kind.as_str() {
             Some("KeepAlive") => Ok(ClientMessage::KeepAlive),
             Some("CloseStream") => Ok(ClientMessage::CloseStream),
@@ -70,7 +76,13 @@ fn echo(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -80,8 +92,14 @@ mod tests {
         assert_eq!(read(r#"{"type":"KeepAlive"}"#), ClientMessage::KeepAlive);
         assert_eq!(read(r#" {"more":[1], "type" : "CloseStream"} "#), ClientMessage::CloseStream);
         assert_eq!(read(r#"{"type":"Finalize"}"#), ClientMessage::Finalize { channel: None });
-        assert_eq!(read(r#"{"type":"Finalize","channel":1}"#), ClientMessage::Finalize { channel: Some(1) });
-        assert_eq!(read(r#"{"type":"Finalize","channel":null}"#), ClientMessage::Finalize { channel: None });
+        assert_eq!(
+            read(r#"{"type":"Finalize","channel":1}"#),
+            ClientMessage::Finalize { channel: Some(1) }
+        );
+        assert_eq!(
+            read(r#"{"type":"Finalize","channel":null}"#),
+            ClientMessage::Finalize { channel: None }
+        );
     }
 
     #[test]
@@ -95,7 +113,16 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused_with_the_message_itself() {
-        for text in ["", "hello", "[]", "null", "{}", r#"{"type":"keepalive"}"#, r#"{"type":7}"#, r#"{"type":"Finalize","channel":-1}"#] {
+        for text in [
+            "",
+            "hello",
+            "[]",
+            "null",
+            "{}",
+            r#"{"type":"keepalive"}"#,
+            r#"{"type":7}"#,
+            r#"{"type":"Finalize","channel":-1}"#,
+        ] {
             let error = ClientMessage::parse(text).unwrap_err();
             assert_eq!(error.message, text);
             assert!(!error.description.is_empty());

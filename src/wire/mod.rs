@@ -45,7 +45,11 @@ struct ErrorBody<'a> {
 
 /// The JSON body of a refusal.
 pub fn error_body(error: &ApiError, request_id: Uuid) -> String {
-    json(&ErrorBody { err_code: error.code(), err_msg: error.to_string(), request_id })
+    json(&ErrorBody {
+        err_code: error.code(),
+        err_msg: error.to_string(),
+        request_id,
+    })
 }
 
 /// Compact JSON of a wire type. These have string keys and finite numbers, so that writing them cannot fail; if it did, the
@@ -55,13 +59,22 @@ pub fn json<T: Serialize>(value: &T) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn seconds_print_as_short_32_bit_floats() {
-        let texts: Vec<String> = [0.1, 1.0, 0.99902344, 1.2560788, 5.502_987_399].iter().map(|&s| json(&Seconds(s))).collect();
+        let texts: Vec<String> = [0.1, 1.0, 0.99902344, 1.2560788, 5.502_987_399]
+            .iter()
+            .map(|&s| json(&Seconds(s)))
+            .collect();
         assert_eq!(texts, ["0.1", "1.0", "0.99902344", "1.2560788", "5.5029874"]);
         assert_eq!(json(&Seconds::from(Samples(8_000))), "0.5");
     }

@@ -65,22 +65,52 @@ impl ModelList {
 /// The family that a well-known model name belongs to; `None` for custom names and ids.
 pub fn family(name: &str) -> Option<&'static str> {
     const FAMILIES: [&str; 7] = ["nova-3", "nova-2", "nova", "enhanced", "base", "whisper", "flux"];
-    const BARE: [&str; 7] = ["meeting", "phonecall", "finance", "conversationalai", "voicemail", "video", "general"];
-    let belongs = |family: &&str| name.strip_prefix(*family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    const BARE: [&str; 7] = [
+        "meeting",
+        "phonecall",
+        "finance",
+        "conversationalai",
+        "voicemail",
+        "video",
+        "general",
+    ];
+    let belongs = |family: &&str| {
+        name.strip_prefix(*family)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
     FAMILIES.into_iter().find(belongs).or(BARE.contains(&name).then_some("base"))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_belong_to_families() {
-        let families = ["nova-3", "nova-3-medical", "nova-2-phonecall", "nova", "nova-phonecall", "base-general", "phonecall", "flux-general-en"].map(family);
+        let families = [
+            "nova-3",
+            "nova-3-medical",
+            "nova-2-phonecall",
+            "nova",
+            "nova-phonecall",
+            "base-general",
+            "phonecall",
+            "flux-general-en",
+        ]
+        .map(family);
         let expected = ["nova-3", "nova-3", "nova-2", "nova", "nova", "base", "base", "flux"].map(Some);
         assert_eq!(families, expected);
-        assert_eq!(["nova-30", "novatel", "mine", "basement"].map(family), [family("nova"), None, None, None]);
+        assert_eq!(
+            ["nova-30", "novatel", "mine", "basement"].map(family),
+            [family("nova"), None, None, None]
+        );
     }
 
     #[test]

@@ -39,13 +39,20 @@ impl Pairs {
     /// A number, if given.
     pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(value) = self.scalar(name) else { return Ok(None) };
-        value.trim().parse().map(Some).map_err(|_| invalid(name, value, "a number in range"))
+        value
+            .trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| invalid(name, value, "a number in range"))
     }
 
     /// The non-empty values of a list.
     pub fn list(&self, name: &str) -> Vec<String> {
         let expand = |value: &str| {
-            let array = value.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(value).ok()).flatten();
+            let array = value
+                .starts_with('[')
+                .then(|| serde_json::from_str::<Vec<String>>(value).ok())
+                .flatten();
             array.unwrap_or_else(|| vec![value.to_owned()])
         };
         self.values(name).flat_map(expand).filter(|value| !value.is_empty()).collect()
@@ -95,7 +102,13 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use proptest::prelude::*;
 
@@ -125,7 +138,10 @@ mod tests {
         assert!(pairs.boolean("a").unwrap());
         assert!(!pairs.boolean("b").unwrap());
         assert!(matches!(pairs.boolean("c"), Err(ApiError::InvalidQuery(_))));
-        assert_eq!(pairs.boolean("d").unwrap_err().to_string(), r#"Failed to deserialize query parameters: d: expected true or false, got "yes""#);
+        assert_eq!(
+            pairs.boolean("d").unwrap_err().to_string(),
+            r#"Failed to deserialize query parameters: d: expected true or false, got "yes""#
+        );
     }
 
     #[test]

@@ -55,7 +55,14 @@ pub struct FileRequest {
 impl FileMetadata {
     /// `duration`: of the decoded audio; `channels`: entries of the results.
     pub fn new(request: FileRequest, duration: Seconds, channels: usize) -> Self {
-        let FileRequest { request_id, sha256, created, model, tags, extra } = request;
+        let FileRequest {
+            request_id,
+            sha256,
+            created,
+            model,
+            tags,
+            extra,
+        } = request;
         Self {
             transaction_key: "deprecated",
             request_id,

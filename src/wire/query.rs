@@ -197,14 +197,26 @@ fn model(pairs: &Pairs) -> Option<String> {
 
 fn language(pairs: &Pairs) -> Result<Option<String>, ApiError> {
     let Some(tag) = pairs.scalar("language") else { return Ok(None) };
-    let is_tag = tag.len() <= 35 && tag.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
-    if is_tag { Ok(Some(tag.to_owned())) } else { Err(ApiError::NoSuchModel) }
+    let is_tag = tag.len() <= 35
+        && tag
+            .split('-')
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if is_tag {
+        Ok(Some(tag.to_owned()))
+    } else {
+        Err(ApiError::NoSuchModel)
+    }
 }
 
 fn audio(pairs: &Pairs) -> Result<DeclaredAudio, ApiError> {
     let multichannel = pairs.boolean("multichannel")?;
     let Some(name) = pairs.scalar("encoding") else {
-        return Ok(DeclaredAudio { encoding: None, sample_rate: None, channels: 1, multichannel });
+        return Ok(DeclaredAudio {
+            encoding: None,
+            sample_rate: None,
+            channels: 1,
+            multichannel,
+        });
     };
     let known = Encoding::ALL.into_iter().find(|encoding| encoding.name() == name);
     let encoding = known.ok_or_else(|| invalid("encoding", name, "the name of an encoding"))?;
@@ -223,7 +235,12 @@ fn audio(pairs: &Pairs) -> Result<DeclaredAudio, ApiError> {
     if channels == 0 || channels > MAX_CHANNELS {
         return Err(invalid("channels", &channels.to_string(), "1 to 20"));
     }
-    Ok(DeclaredAudio { encoding: Some(encoding), sample_rate, channels, multichannel })
+    Ok(DeclaredAudio {
+        encoding: Some(encoding),
+        sample_rate,
+        channels,
+        multichannel,
+    })
 }
 
 /// The parameters that only live streams have.
@@ -237,7 +254,12 @@ struct Live {
 impl Live {
     fn read(pairs: &Pairs, kind: Kind) -> Result<Self, ApiError> {
         if kind == Kind::File {
-            return Ok(Live { interim_results: false, endpointing: None, utterance_end: None, vad_events: false });
+            return Ok(Live {
+                interim_results: false,
+                endpointing: None,
+                utterance_end: None,
+                vad_events: false,
+            });
         }
         pairs.boolean("no_delay")?;
         let interim_results = pairs.boolean("interim_results")?;
@@ -252,17 +274,29 @@ impl Live {
 }
 
 fn endpointing(pairs: &Pairs) -> Result<Option<Millis>, ApiError> {
-    let Some(value) = pairs.scalar("endpointing") else { return Ok(Some(DEFAULT_ENDPOINTING)) };
+    let Some(value) = pairs.scalar("endpointing") else {
+        return Ok(Some(DEFAULT_ENDPOINTING));
+    };
     if let Ok(on) = boolean("endpointing", value) {
         return Ok(on.then_some(DEFAULT_ENDPOINTING));
     }
-    let millis: u32 = value.trim().parse().map_err(|_| invalid("endpointing", value, "milliseconds or false"))?;
+    let millis: u32 = value
+        .trim()
+        .parse()
+        .map_err(|_| invalid("endpointing", value, "milliseconds or false"))?;
     Ok((millis > 0).then_some(Millis(millis)))
 }
 
 /// Checks the formatting parameters; true if one asks for punctuation or implies it.
 fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
-    for name in ["numerals", "measurements", "dictation", "filler_words", "profanity_filter", "mip_opt_out"] {
+    for name in [
+        "numerals",
+        "measurements",
+        "dictation",
+        "filler_words",
+        "profanity_filter",
+        "mip_opt_out",
+    ] {
         pairs.boolean(name)?;
     }
     pairs.number::<u32>("alternatives")?;
@@ -287,7 +321,9 @@ fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {
     match pairs.scalar("diarize_model") {
         None => Ok(()),
         Some(_) if diarize => Err(ApiError::Conflict("diarize and diarize_model cannot be used together.")),
-        Some("v2") if kind == Kind::Live => Err(ApiError::Conflict("diarize_model=v2 is not available for streaming; use diarize_model=v1.")),
+        Some("v2") if kind == Kind::Live => Err(ApiError::Conflict(
+            "diarize_model=v2 is not available for streaming; use diarize_model=v1.",
+        )),
         Some("latest" | "v1" | "v2") => Ok(()),
         Some(other) => Err(invalid("diarize_model", other, "latest, v1 or v2")),
     }
@@ -361,11 +397,19 @@ fn utt_split(pairs: &Pairs, kind: Kind) -> Result<Option<f64>, ApiError> {
 
 fn callback(pairs: &Pairs, kind: Kind) -> Result<Option<Callback>, ApiError> {
     let given = pairs.scalar("callback_method").unwrap_or("POST");
-    let methods: &[&'static str] = if kind == Kind::Live { &["POST", "PUT", "GET", "DELETE"] } else { &["POST", "PUT"] };
+    let methods: &[&'static str] = if kind == Kind::Live {
+        &["POST", "PUT", "GET", "DELETE"]
+    } else {
+        &["POST", "PUT"]
+    };
     let method = methods.iter().copied().find(|method| method.eq_ignore_ascii_case(given));
     let method = method.ok_or_else(|| invalid("callback_method", given, "POST or PUT"))?;
     let Some(url) = pairs.scalar("callback") else { return Ok(None) };
-    let schemes: &[&str] = if kind == Kind::Live { &["http", "https", "ws", "wss"] } else { &["http", "https"] };
+    let schemes: &[&str] = if kind == Kind::Live {
+        &["http", "https", "ws", "wss"]
+    } else {
+        &["http", "https"]
+    };
     let (scheme, rest) = url.split_once("://").ok_or(ApiError::InvalidCallback)?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
@@ -373,7 +417,10 @@ fn callback(pairs: &Pairs, kind: Kind) -> Result<Option<Callback>, ApiError> {
     if !known || host.is_empty() || host.starts_with(':') || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(ApiError::InvalidCallback);
     }
-    Ok(Some(Callback { url: url.to_owned(), method }))
+    Ok(Some(Callback {
+        url: url.to_owned(),
+        method,
+    }))
 }
 
 fn tags(pairs: &Pairs) -> Result<Vec<String>, ApiError> {
@@ -397,5 +444,11 @@ fn extra(pairs: &Pairs) -> Result<BTreeMap<String, String>, ApiError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests;

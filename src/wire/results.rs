@@ -63,7 +63,11 @@ impl ServerMessage {
 
     /// The refusal of a text message.
     pub fn schema_error(error: SchemaError) -> Self {
-        ServerMessage::Error { variant: "SchemaError", description: error.description, message: error.message }
+        ServerMessage::Error {
+            variant: "SchemaError",
+            description: error.description,
+            message: error.message,
+        }
     }
 
     /// The refusal of new keyterms.
@@ -134,8 +138,15 @@ pub struct Word {
 impl Alternative {
     /// The alternative made of these words. Its confidence is the upper median of theirs.
     pub fn new(words: Vec<Word>) -> Self {
-        let shown: Vec<&str> = words.iter().map(|word| word.punctuated_word.as_ref().unwrap_or(&word.word).as_str()).collect();
-        Self { transcript: shown.join(" "), confidence: upper_median(&words), words }
+        let shown: Vec<&str> = words
+            .iter()
+            .map(|word| word.punctuated_word.as_ref().unwrap_or(&word.word).as_str())
+            .collect();
+        Self {
+            transcript: shown.join(" "),
+            confidence: upper_median(&words),
+            words,
+        }
     }
 }
 
@@ -192,19 +203,35 @@ impl Metadata {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
     const ID: &str = "00000000-0000-0000-0000-000000000000";
 
     fn model() -> ModelRef {
-        let info = ModelInfo { name: "general-nova-3".into(), version: "2026-01-01.1".into(), arch: "nova-3".into() };
+        let info = ModelInfo {
+            name: "general-nova-3".into(),
+            version: "2026-01-01.1".into(),
+            arch: "nova-3".into(),
+        };
         ModelRef { uuid: Uuid::nil(), info }
     }
 
     fn word(word: &str, start: f64, end: f64, confidence: f32, punctuated: Option<&str>) -> Word {
-        Word { word: word.into(), start: Seconds(start), end: Seconds(end), confidence, punctuated_word: punctuated.map(str::to_owned) }
+        Word {
+            word: word.into(),
+            start: Seconds(start),
+            end: Seconds(end),
+            confidence,
+            punctuated_word: punctuated.map(str::to_owned),
+        }
     }
 
     fn results(words: Vec<Word>) -> ServerMessage {
@@ -214,7 +241,9 @@ mod tests {
             start: Seconds(0.9),
             is_final: true,
             speech_final: true,
-            channel: Channel { alternatives: [Alternative::new(words)] },
+            channel: Channel {
+                alternatives: [Alternative::new(words)],
+            },
             metadata: ResultsMetadata {
                 request_id: Uuid::nil(),
                 model_info: model().info,
@@ -227,7 +256,10 @@ mod tests {
 
     #[test]
     fn results_have_the_captured_form() {
-        let words = vec![word("testing", 1.07, 1.57, 0.69, Some("Testing.")), word("123", 1.895, 2.395, 0.779, Some("123."))];
+        let words = vec![
+            word("testing", 1.07, 1.57, 0.69, Some("Testing.")),
+            word("123", 1.895, 2.395, 0.779, Some("123.")),
+        ];
         assert_eq!(
             results(words).to_json(),
             format!(
@@ -239,24 +271,45 @@ mod tests {
     #[test]
     fn empty_results_keep_all_their_keys() {
         let text = results(Vec::new()).to_json();
-        assert!(text.contains(r#""channel":{"alternatives":[{"transcript":"","confidence":0.0,"words":[]}]}"#), "{text}");
+        assert!(
+            text.contains(r#""channel":{"alternatives":[{"transcript":"","confidence":0.0,"words":[]}]}"#),
+            "{text}"
+        );
     }
 
     #[test]
     fn extra_labels_are_echoed() {
-        let ServerMessage::Results(mut results) = results(Vec::new()) else { panic!("not results") };
+        let ServerMessage::Results(mut results) = results(Vec::new()) else {
+            panic!("not results")
+        };
         results.metadata.extra.insert("call".into(), "7".into());
-        assert!(ServerMessage::Results(results).to_json().contains(r#","extra":{"call":"7"}},"from_finalize""#));
+        assert!(
+            ServerMessage::Results(results)
+                .to_json()
+                .contains(r#","extra":{"call":"7"}},"from_finalize""#)
+        );
     }
 
     #[test]
     fn small_messages_have_the_captured_form() {
-        let started = ServerMessage::SpeechStarted { channel: [0, 1], timestamp: Seconds(9.54) };
+        let started = ServerMessage::SpeechStarted {
+            channel: [0, 1],
+            timestamp: Seconds(9.54),
+        };
         assert_eq!(started.to_json(), r#"{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}"#);
-        let ended = ServerMessage::UtteranceEnd { channel: [1, 2], last_word_end: Seconds(2.395) };
+        let ended = ServerMessage::UtteranceEnd {
+            channel: [1, 2],
+            last_word_end: Seconds(2.395),
+        };
         assert_eq!(ended.to_json(), r#"{"type":"UtteranceEnd","channel":[1,2],"last_word_end":2.395}"#);
-        let error = ServerMessage::schema_error(SchemaError { description: "d".into(), message: "m".into() });
-        assert_eq!(error.to_json(), r#"{"type":"Error","variant":"SchemaError","description":"d","message":"m"}"#);
+        let error = ServerMessage::schema_error(SchemaError {
+            description: "d".into(),
+            message: "m".into(),
+        });
+        assert_eq!(
+            error.to_json(),
+            r#"{"type":"Error","variant":"SchemaError","description":"d","message":"m"}"#
+        );
         assert_eq!(
             ServerMessage::keyterms_not_supported(Uuid::nil()).to_json(),
             format!(

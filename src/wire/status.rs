@@ -53,12 +53,20 @@ pub struct EngineStatus {
 impl EngineStatus {
     /// Whether an engine can be used.
     pub fn new(connected: bool) -> Self {
-        Self { engine_connection_status: if connected { "Connected" } else { "Disconnected" } }
+        Self {
+            engine_connection_status: if connected { "Connected" } else { "Disconnected" },
+        }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
     use crate::wire::json;

@@ -330,6 +330,14 @@ impl Server {
         line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse().unwrap()
     }
 
+    /// Open sockets of a server in a process of its own.
+    pub fn sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.as_ref().unwrap().id())).unwrap();
+        files
+            .filter(|file| std::fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+            .count()
+    }
+
     /// Resident bytes of a server in a process of its own: now, and at most so far.
     pub fn resident(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();

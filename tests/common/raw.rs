@@ -98,8 +98,9 @@ impl Raw {
 
     /// Sends a frame and says whether the connection took it within a time.
     pub async fn try_frame(&mut self, opcode: u8, payload: &[u8], limit: Duration) -> bool {
-        let sent = tokio::time::timeout(limit, self.stream.write_all(&encode(true, opcode, payload)));
-        matches!(sent.await, Ok(Ok(())))
+        let bytes = encode(true, opcode, payload);
+        let sent = tokio::time::timeout(limit, self.stream.write_all(&bytes)).await;
+        matches!(sent, Ok(Ok(())))
     }
 
     /// The next frame, or none if the connection ended.

@@ -14,8 +14,8 @@ const MAX_DEPTH: usize = 32;
 /// Most settings, counting what references inside the document repeat.
 const MAX_NODES: usize = 500_000;
 /// Largest product of the text's length and the characters in it that open a flow list or map: the parser looks at every
-/// open one for every token, so this is its work in the worst case (about a second).
-const MAX_WORK: usize = 1 << 29;
+/// open one for every token, so this is its work in the worst case (well below a second).
+const MAX_WORK: usize = 1 << 27;
 /// Most `${...}` followed to read one setting.
 const MAX_HOPS: usize = 32;
 

@@ -50,7 +50,7 @@ pub enum ArchiveError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// Tensors and configuration do not agree.
-    #[error("the checkpoint does not fit its configuration: {0}")]
+    #[error("the checkpoint does not fit its configuration")]
     Layout(#[from] LayoutError),
     /// The tokenizer's model file.
     #[error(transparent)]

@@ -145,3 +145,50 @@ fn evenly(at: usize, count: usize, frames: usize) -> Span {
         confidence: 0.0,
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests {
+    use super::*;
+
+    /// Frames of three columns (two tokens, blank) from probabilities.
+    fn window(frames: &[[f32; 3]]) -> VecDeque<FrameScores> {
+        let row = |frame: &[f32; 3]| {
+            let row = frame.map(f32::ln);
+            FrameScores::new(&row, &[(0, row[0]), (1, row[1])], Confidence::MaxProb)
+        };
+        frames.iter().map(row).collect()
+    }
+
+    fn places(spans: &[Span]) -> Vec<(usize, usize)> {
+        spans.iter().map(|span| (span.start, span.end)).collect()
+    }
+
+    #[test]
+    fn equal_neighbours_need_a_blank_between() {
+        let frames = window(&[[0.9, 0.05, 0.05], [0.7, 0.05, 0.25], [0.9, 0.05, 0.05]]);
+        assert_eq!(places(&align(&frames, None, &[0, 0])), [(0, 1), (2, 3)]);
+        assert_eq!(places(&align(&frames, None, &[0])), [(0, 3)]);
+    }
+
+    #[test]
+    fn a_run_from_before_the_window_is_not_the_next_token() {
+        let frames = window(&[[0.9, 0.05, 0.05], [0.1, 0.1, 0.8], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1]]);
+        assert_eq!(places(&align(&frames, Some(0), &[1])), [(3, 4)]);
+        assert_eq!(places(&align(&frames, Some(0), &[0, 1])), [(2, 3), (3, 4)]);
+        assert_eq!(places(&align(&frames, None, &[0, 1])), [(0, 1), (3, 4)]);
+    }
+
+    #[test]
+    fn more_tokens_than_frames_share_them_in_order() {
+        let frames = window(&[[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]]);
+        assert_eq!(places(&align(&frames, None, &[0, 1, 0])), [(0, 1), (0, 1), (1, 2)]);
+        assert_eq!(places(&align(&VecDeque::new(), None, &[0])), [(0, 0)]);
+    }
+}

@@ -156,3 +156,58 @@ fn parse(piece: &str) -> Piece {
         ..Piece::default()
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests {
+    use super::*;
+
+    const ARPA: &str = "\\data\\\nngram 1=3\n\n\\1-grams:\n-2.0\t<unk>\n-1.0\tdon't\n-1.5\tdo\n\n\\end\\\n";
+
+    fn scorer(options: &BeamOptions) -> WordScorer {
+        let pieces = ["\u{2581}Do", "n't", ",", "\u{2581}x", "<EOU>", "\u{2581}"].map(str::to_owned);
+        WordScorer::new(Some(Arc::new(NgramModel::from_arpa(ARPA.as_bytes()).unwrap())), &pieces, options)
+    }
+
+    #[test]
+    fn a_word_under_way_is_worth_the_best_it_may_become() {
+        let options = BeamOptions {
+            lm_weight: 1.0,
+            word_bonus: 0.5,
+            unknown_penalty: 3.0,
+            ..BeamOptions::default()
+        };
+        let scorer = scorer(&options);
+        let ln = |base10: f64| base10 * std::f64::consts::LN_10;
+        let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 0.05, "{got} not {wanted}");
+        let (word, expected) = scorer.extend(Word::Unknown, 0);
+        near(expected, ln(-1.0) + 0.5);
+        let complete = |word| scorer.complete(&mut Node { word, ..Node::default() }).0;
+        near(complete(word), ln(-1.5) + 0.5);
+        let (word, expected) = scorer.extend(word, 1);
+        near(expected, ln(-1.0) + 0.5);
+        assert_eq!(scorer.extend(word, 2).0, word, "marks are passed over");
+        near(complete(word), expected);
+        let (word, expected) = scorer.extend(word, 1);
+        assert_eq!(word, Word::Unknown);
+        near(expected, ln(-2.0) - 3.0 + 0.5);
+        near(complete(word), expected);
+    }
+
+    #[test]
+    fn marks_and_bare_delimiters_are_no_words() {
+        let scorer = scorer(&BeamOptions::default());
+        for token in [4, 5] {
+            assert!(scorer.begins(token));
+            assert_eq!(scorer.extend(Word::Unknown, token), (Word::Empty, 0.0));
+        }
+        assert_eq!(scorer.complete(&mut Node::default()).0, 0.0);
+        assert!(matches!(scorer.extend(Word::Empty, 3), (Word::Unknown, _)));
+    }
+}

@@ -151,6 +151,31 @@ fn flipped_bits_are_refused_and_forged_ones_harmless() {
 }
 
 #[test]
+fn forged_structure_is_named() {
+    let good = small().as_bytes().to_vec();
+    let list = 48 + 3 * 24;
+    let words = list + u32::from_le_bytes(good[44..48].try_into().unwrap()) as usize;
+    // After the word list: 6 probabilities, 6 backoffs, 1 base and 7 differences of the words; then the word ids of the 2-grams.
+    let (differences, ids) = (words + 6 + 6 + 4, words + 6 + 6 + 4 + 7 * 2);
+    let day = list + good[list..].windows(3).position(|letters| letters == b"day").unwrap();
+    let cases: [(usize, &[u8], &str); 6] = [
+        (differences + 2, &[0xff, 0xff], "offsets out of order"),
+        (differences, &[1, 0], "offsets do not begin at 0"),
+        (differences + 12, &[3, 0], "n-grams that extend nothing"),
+        (ids, &[0xff, 0xff], "n-grams out of order or of unknown words"),
+        (day, b"z", "the word list is out of order"),
+        (day, &[0xff], "the word list is out of order or no UTF-8"),
+    ];
+    for (at, forged, message) in cases {
+        let mut bytes = good.clone();
+        bytes[at..at + forged.len()].copy_from_slice(forged);
+        sign(&mut bytes);
+        let error = NgramModel::from_vec(bytes).unwrap_err().to_string();
+        assert!(error.contains(message), "{error} lacks {message}");
+    }
+}
+
+#[test]
 fn counts_that_ask_for_much_memory_are_refused() {
     for field in [44, 48, 72, 96] {
         let mut bytes = small().as_bytes().to_vec();

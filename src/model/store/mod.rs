@@ -18,7 +18,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::archive::{self, ArchiveError, LayoutError, Published};
-use super::manifest::{self, Checksums, FORMAT, Head, Manifest, ManifestError, Provenance};
+use super::decode::beam::BeamOptions;
+use super::lm::{self, LmError};
+use super::manifest::{self, Checksums, Decode, FORMAT, Head, LanguageModel, Manifest, ManifestError, Provenance};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::Weights;
 
@@ -32,6 +34,7 @@ const MAX_FOLDERS: usize = 10_000;
 const MANIFEST: &str = "model.toml";
 const WEIGHTS: &str = "weights.safetensors";
 const VOCABULARY: &str = "vocab.txt";
+const LM: &str = "lm.bin";
 
 /// Why a model cannot be loaded, listed or imported.
 #[derive(Debug, Error)]
@@ -72,6 +75,9 @@ pub enum StoreError {
         /// Name inside.
         name: String,
     },
+    /// The language model.
+    #[error("the language model cannot be made")]
+    LanguageModel(#[from] LmError),
     /// `model.toml`.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -90,7 +96,7 @@ pub enum StoreError {
     #[error(transparent)]
     Weights(#[from] WeightsFileError),
     /// The tensors are not those of the architecture.
-    #[error("weights.safetensors does not fit model.toml: {0}")]
+    #[error("weights.safetensors does not fit model.toml")]
     Layout(#[from] LayoutError),
     /// A file is not the one that was imported.
     #[error("{file} is damaged or was replaced: its checksum is {found}, model.toml says {wanted}")]
@@ -140,15 +146,37 @@ pub fn load(folder: &Path) -> Result<Model, StoreError> {
     }
     let mut lm = None;
     if let Some(settings) = manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref()) {
-        let bytes = read_file(&folder.join(&settings.file), MAX_LM)?;
-        verify(&settings.file, &hex(&Sha256::digest(&bytes)), manifest.checksums.lm.as_deref().unwrap_or_default())?;
-        lm = Some(folder.join(&settings.file));
+        let path = folder.join(&settings.file);
+        verify(&settings.file, &checksum(&path)?, manifest.checksums.lm.as_deref().unwrap_or_default())?;
+        lm = Some(path);
     }
     let path = folder.join(WEIGHTS);
     let file = File::open(&path).map_err(|source| StoreError::Io { path, source })?;
     let (weights, checksum) = weights_file::read(file, |shapes| archive::layout::check(&manifest.arch, shapes))??;
     verify(WEIGHTS, &checksum, &manifest.checksums.weights)?;
     Ok(Model { manifest, weights, tokenizer, lm })
+}
+
+/// Makes a language model for the CTC head of a folder's model from ARPA text, and says so in its `model.toml`. Settings that
+/// stand there already are kept. Returns the bytes of the file.
+pub fn attach_lm(folder: &Path, arpa: &Path) -> Result<usize, StoreError> {
+    let mut manifest = read_manifest(folder)?;
+    let decode = manifest.decode.get_or_insert(Decode { head: Head::Ctc, lm: None });
+    decode.head = Head::Ctc;
+    let options = BeamOptions::default();
+    let settings = decode.lm.get_or_insert_with(|| LanguageModel {
+        file: LM.to_owned(),
+        weight: options.lm_weight,
+        word_bonus: options.word_bonus,
+        unknown_penalty: options.unknown_penalty,
+        beam_width: options.width,
+    });
+    let path = folder.join(&settings.file);
+    let bytes = lm::arpa_to_binary(arpa, &path)?.as_bytes().len();
+    manifest.checksums.lm = Some(checksum(&path)?);
+    let (path, text) = (folder.join(MANIFEST), manifest.write()?);
+    fs::write(&path, text).map_err(|source| StoreError::Io { path, source })?;
+    Ok(bytes)
 }
 
 /// Reads and checks the `model.toml` of a folder, and nothing else.

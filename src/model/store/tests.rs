@@ -125,7 +125,8 @@ fn damage_is_found_and_named() {
         let mut changed = whole.clone();
         change(&mut changed);
         fs::write(folder.join(file), changed).unwrap();
-        let error = load(&folder).unwrap_err().to_string();
+        let error = load(&folder).unwrap_err();
+        let error = format!("{error}: {}", std::error::Error::source(&error).map_or(String::new(), ToString::to_string));
         fs::write(folder.join(file), whole).unwrap();
         error
     };

@@ -26,8 +26,8 @@ const BLOCK: usize = 1 << 20;
 /// Why a weights file is refused.
 #[derive(Debug, Error)]
 pub enum WeightsFileError {
-    /// Reading failed or the file ends early.
-    #[error("weights.safetensors cannot be read")]
+    /// Reading or writing failed, or the file ends early.
+    #[error("weights.safetensors cannot be read or written")]
     Io(#[from] io::Error),
     /// The header is not that of a safetensors file.
     #[error("the header of weights.safetensors is damaged: {0}")]
@@ -125,7 +125,10 @@ pub(super) fn write(weights: &Weights, precision: Precision, path: &Path) -> Res
         let halved = precision == Precision::F16 && tensor.shape.len() > 1 && !name.starts_with("preprocessor.") && fits_half(tensor);
         (name, Stored { tensor, half: halved })
     });
-    safetensors::serialize_to_file(stored, None, path).map_err(|error| WeightsFileError::Write(Box::new(error)))
+    // The library's file is for its owner alone; ours has the rights that any new file gets.
+    let rights = File::create(path)?.metadata()?.permissions();
+    safetensors::serialize_to_file(stored, None, path).map_err(|error| WeightsFileError::Write(Box::new(error)))?;
+    Ok(std::fs::set_permissions(path, rights)?)
 }
 
 fn fits_half(tensor: &Tensor) -> bool {

@@ -43,7 +43,8 @@ fn rows<V: Lanes>(conv: &DepthwiseConv, x: &[f32], y: &mut [f32]) {
 
 #[inline(always)]
 fn part<V: Lanes>(from: &[f32]) -> V {
-    from.first_chunk::<LANES>().map_or_else(|| V::load_part(from, 0.0), |line| V::load(line))
+    from.first_chunk::<LANES>()
+        .map_or_else(|| V::load_part(from, 0.0), |line| V::load(line))
 }
 
 #[inline(always)]

@@ -57,7 +57,12 @@ impl DepthwiseConv {
         let mut shift = bias.map_or_else(|| vec![0.0; width], <[f32]>::to_vec);
         let norm = match norm {
             Norm::Layer { weight, bias } => Some((weight.to_vec(), bias.to_vec())),
-            Norm::Batch { mean, variance, weight, bias } => {
+            Norm::Batch {
+                mean,
+                variance,
+                weight,
+                bias,
+            } => {
                 let columns = mean.iter().zip(variance).zip(weight.iter().zip(bias));
                 for (d, (((mean, variance), (weight, bias)), shift)) in columns.zip(shift.iter_mut()).enumerate() {
                     let factor = f64::from(*weight) / (f64::from(*variance) + 1e-5).sqrt();
@@ -69,7 +74,14 @@ impl DepthwiseConv {
                 None
             }
         };
-        DepthwiseConv { width, kernel, taps, bias: shift, norm, level: Level::best() }
+        DepthwiseConv {
+            width,
+            kernel,
+            taps,
+            bias: shift,
+            norm,
+            level: Level::best(),
+        }
     }
 
     /// Runs over the new rows `x [rows, width]` after `history`, writes `y [rows, width]`, and leaves in `history` what the
@@ -102,7 +114,11 @@ impl History {
     pub fn new(width: usize, left: usize, right: usize, rows: usize) -> Self {
         let mut buffer = Vec::with_capacity((left + rows + right) * width);
         buffer.resize(left * width, 0.0);
-        History { left: left * width, right: right * width, rows: buffer }
+        History {
+            left: left * width,
+            right: right * width,
+            rows: buffer,
+        }
     }
 
     /// Back to the start of a stream.
@@ -132,7 +148,13 @@ impl History {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
     use crate::ops::linear::tests::noise;
@@ -144,12 +166,22 @@ mod tests {
         for t in 0..rows {
             let mut row: Vec<f64> = (0..width)
                 .map(|d| {
-                    let at = |k: usize| (t + k).checked_sub(left).filter(|&i| i < rows).map_or(0.0, |i| f64::from(x[i * width + d]));
+                    let at = |k: usize| {
+                        (t + k)
+                            .checked_sub(left)
+                            .filter(|&i| i < rows)
+                            .map_or(0.0, |i| f64::from(x[i * width + d]))
+                    };
                     bias.map_or(0.0, |b| f64::from(b[d])) + (0..kernel).map(|k| at(k) * f64::from(weight[d * kernel + k])).sum::<f64>()
                 })
                 .collect();
             match norm {
-                Norm::Batch { mean, variance, weight, bias } => {
+                Norm::Batch {
+                    mean,
+                    variance,
+                    weight,
+                    bias,
+                } => {
                     for d in 0..width {
                         let scaled = (row[d] - f64::from(mean[d])) / (f64::from(variance[d]) + 1e-5).sqrt();
                         row[d] = scaled * f64::from(weight[d]) + f64::from(bias[d]);
@@ -175,9 +207,15 @@ mod tests {
                 let (weight, bias, x) = (noise(width * kernel, 1), noise(width, 2), noise(20 * width, 3));
                 let (a, b, mean) = (noise(width, 4), noise(width, 5), noise(width, 6));
                 let variance: Vec<f32> = noise(width, 7).iter().map(|v| v.abs() + 0.1).collect();
-                for norm in
-                    [Norm::Layer { weight: &a, bias: &b }, Norm::Batch { mean: &mean, variance: &variance, weight: &a, bias: &b }]
-                {
+                for norm in [
+                    Norm::Layer { weight: &a, bias: &b },
+                    Norm::Batch {
+                        mean: &mean,
+                        variance: &variance,
+                        weight: &a,
+                        bias: &b,
+                    },
+                ] {
                     for left in [kernel - 1, kernel / 2] {
                         for bias in [None, Some(bias.as_slice())] {
                             let mut conv = DepthwiseConv::new(&weight, bias, width, kernel, norm);
@@ -186,7 +224,10 @@ mod tests {
                             conv.forward(&x, &mut History::new(width, left, kernel - 1 - left, 20), &mut y);
                             let wanted = reference(&x, width, kernel, left, &weight, bias, norm);
                             for (y, wanted) in y.iter().zip(&wanted) {
-                                assert!((f64::from(*y) - wanted).abs() < 2e-5, "{level:?} {width}x{kernel}: {y} not {wanted}");
+                                assert!(
+                                    (f64::from(*y) - wanted).abs() < 2e-5,
+                                    "{level:?} {width}x{kernel}: {y} not {wanted}"
+                                );
                             }
                         }
                     }
@@ -199,7 +240,16 @@ mod tests {
     fn pieces_give_the_bits_of_the_whole() {
         let (width, kernel) = (40, 9);
         let (weight, ones, x) = (noise(width * kernel, 1), vec![1.0; width], noise(30 * width, 3));
-        let conv = DepthwiseConv::new(&weight, None, width, kernel, Norm::Layer { weight: &ones, bias: &ones });
+        let conv = DepthwiseConv::new(
+            &weight,
+            None,
+            width,
+            kernel,
+            Norm::Layer {
+                weight: &ones,
+                bias: &ones,
+            },
+        );
         let mut whole = vec![0.0; x.len()];
         conv.forward(&x, &mut History::new(width, kernel - 1, 0, 30), &mut whole);
         let mut history = History::new(width, kernel - 1, 0, 14);

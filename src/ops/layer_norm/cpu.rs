@@ -19,7 +19,9 @@ pub(super) fn forward(norm: &LayerNorm, x: &[f32], y: &mut [f32]) {
     if y.len() <= piece {
         return rows_at(norm.level, x, y, &norm.weight, &norm.bias);
     }
-    x.par_chunks(piece).zip(y.par_chunks_mut(piece)).for_each(|(x, y)| rows_at(norm.level, x, y, &norm.weight, &norm.bias));
+    x.par_chunks(piece)
+        .zip(y.par_chunks_mut(piece))
+        .for_each(|(x, y)| rows_at(norm.level, x, y, &norm.weight, &norm.bias));
 }
 
 simd::dispatch!(fn rows_at(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32]) = rows);
@@ -39,11 +41,16 @@ fn row<V: Lanes>(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32]) {
     let (biases, bias_rest) = bias.as_chunks::<LANES>();
     let (targets, target_rest) = y.as_chunks_mut::<LANES>();
     for (((line, weight), bias), target) in full.iter().zip(weights).zip(biases).zip(targets) {
-        V::load(line).sub(center).mul(factor).mul_add(V::load(weight), V::load(bias)).store(target);
+        V::load(line)
+            .sub(center)
+            .mul(factor)
+            .mul_add(V::load(weight), V::load(bias))
+            .store(target);
     }
     if !rest.is_empty() {
         let last = V::load_part(rest, 0.0).sub(center).mul(factor);
-        last.mul_add(V::load_part(weight_rest, 0.0), V::load_part(bias_rest, 0.0)).store_part(target_rest);
+        last.mul_add(V::load_part(weight_rest, 0.0), V::load_part(bias_rest, 0.0))
+            .store_part(target_rest);
     }
 }
 

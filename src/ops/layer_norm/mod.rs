@@ -21,7 +21,11 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// `weight` and `bias` are as long as a row is wide.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
-        LayerNorm { weight: weight.to_vec(), bias: bias.to_vec(), level: Level::best() }
+        LayerNorm {
+            weight: weight.to_vec(),
+            bias: bias.to_vec(),
+            level: Level::best(),
+        }
     }
 
     /// Normalizes the rows of `x` into `y`; whole rows that both hold.
@@ -31,7 +35,13 @@ impl LayerNorm {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
     use crate::ops::linear::tests::noise;
@@ -50,7 +60,11 @@ mod tests {
                     let variance = x.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / width as f64;
                     for i in 0..width {
                         let wanted = (f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i]) + f64::from(bias[i]);
-                        assert!((f64::from(y[i]) - wanted).abs() < 3e-6, "{level:?}, width {width}: {} not {wanted}", y[i]);
+                        assert!(
+                            (f64::from(y[i]) - wanted).abs() < 3e-6,
+                            "{level:?}, width {width}: {} not {wanted}",
+                            y[i]
+                        );
                     }
                 }
             }

@@ -1,6 +1,10 @@
 //! Tiles of up to 12 rows by one panel, spread over threads by panel.
 
-#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "register tiles: sizes are constants, bounds are proven once in `forward`")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "register tiles: sizes are constants, bounds are proven once in `forward`"
+)]
 
 use super::{Finish, Linear};
 use crate::ops::simd::{self, LANES, Lanes};
@@ -26,7 +30,11 @@ pub(super) fn forward(linear: &Linear, x: &[f32], rows: usize, y: &mut [f32], fi
         return;
     }
     let work = rows * linear.inputs * panels * super::PANEL;
-    let threads = if work < 2 * WORTH_A_THREAD { 1 } else { rayon::current_num_threads().min(work / WORTH_A_THREAD) };
+    let threads = if work < 2 * WORTH_A_THREAD {
+        1
+    } else {
+        rayon::current_num_threads().min(work / WORTH_A_THREAD)
+    };
     split(linear, x, rows, Target(y.as_mut_ptr()), finish, (0, panels), threads);
 }
 
@@ -50,7 +58,14 @@ fn panels<V: Lanes>(linear: &Linear, x: &[f32], rows: usize, y: Target, finish: 
     for panel in range.0..range.1 {
         let mut row = 0;
         while row < rows {
-            let at = Place { linear, x, y, finish, panel, row };
+            let at = Place {
+                linear,
+                x,
+                y,
+                finish,
+                panel,
+                row,
+            };
             // SAFETY: `forward` made sure that `x` and `y` hold `rows` rows, and `row + count <= rows` in each arm.
             let count = unsafe {
                 match (rows - row).min(V::ROWS) {
@@ -90,11 +105,20 @@ struct Place<'a> {
 /// `x` and `y` hold at least `row + R` rows, and no other thread writes the columns of this panel.
 #[inline(always)]
 unsafe fn block<V: Lanes, const R: usize>(at: Place<'_>) -> usize {
-    let Place { linear, x, y, finish, panel, row } = at;
+    let Place {
+        linear,
+        x,
+        y,
+        finish,
+        panel,
+        row,
+    } = at;
     let inputs = linear.inputs;
     let mut sums = [[V::splat(0.0); 2]; R];
     let a = x[row * inputs..].as_ptr();
-    let lines = linear.panels[panel * inputs * 2..(panel + 1) * inputs * 2].as_ptr().cast::<[f32; LANES]>();
+    let lines = linear.panels[panel * inputs * 2..(panel + 1) * inputs * 2]
+        .as_ptr()
+        .cast::<[f32; LANES]>();
     // SAFETY: `a` has `R` rows of `inputs`, the panel has `inputs * 2` lines (both sliced above or promised by the caller).
     unsafe { accumulate::<V, R>(inputs, a, lines, &mut sums) };
     let (first, second) = (V::load(&linear.bias[panel * 2].0), V::load(&linear.bias[panel * 2 + 1].0));

@@ -76,7 +76,14 @@ impl Linear {
                 }
             }
         }
-        Linear { inputs, outputs, gated, level, panels, bias: biases }
+        Linear {
+            inputs,
+            outputs,
+            gated,
+            level,
+            panels,
+            bias: biases,
+        }
     }
 
     /// Width of a row of `x`.

@@ -1,4 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 
 use super::*;
 
@@ -18,7 +24,9 @@ fn reference(x: &[f32], weight: &[f32], bias: Option<&[f32]>, rows: usize, outpu
     let mut y = Vec::new();
     for r in 0..rows {
         for o in 0..outputs {
-            let dot: f64 = (0..inputs).map(|k| f64::from(x[r * inputs + k]) * f64::from(weight[o * inputs + k])).sum();
+            let dot: f64 = (0..inputs)
+                .map(|k| f64::from(x[r * inputs + k]) * f64::from(weight[o * inputs + k]))
+                .sum();
             y.push(dot + bias.map_or(0.0, |b| f64::from(b[o])));
         }
     }
@@ -28,7 +36,10 @@ fn reference(x: &[f32], weight: &[f32], bias: Option<&[f32]>, rows: usize, outpu
 fn close(got: &[f32], wanted: &[f64], what: &str) {
     assert_eq!(got.len(), wanted.len());
     for (i, (g, w)) in got.iter().zip(wanted).enumerate() {
-        assert!((f64::from(*g) - w).abs() < 2e-5 * (1.0 + w.abs()), "{what}: value {i} is {g}, not {w}");
+        assert!(
+            (f64::from(*g) - w).abs() < 2e-5 * (1.0 + w.abs()),
+            "{what}: value {i} is {g}, not {w}"
+        );
     }
 }
 
@@ -82,14 +93,22 @@ fn a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
         let layer = Linear::pack(&weight, None, outputs, inputs, false, level);
         let mut alone = vec![0.0; 64 * outputs];
         for r in 0..64 {
-            layer.forward_with(&x[r * inputs..(r + 1) * inputs], 1, &mut alone[r * outputs..(r + 1) * outputs], Finish::Silu);
+            layer.forward_with(
+                &x[r * inputs..(r + 1) * inputs],
+                1,
+                &mut alone[r * outputs..(r + 1) * outputs],
+                Finish::Silu,
+            );
         }
         for threads in [1, 2, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             for rows in [2, 7, 13, 64] {
                 let mut y = vec![0.0; rows * outputs];
                 pool.install(|| layer.forward_with(&x, rows, &mut y, Finish::Silu));
-                assert!(y.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()), "{level:?}, {rows} rows, {threads} threads");
+                assert!(
+                    y.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{level:?}, {rows} rows, {threads} threads"
+                );
             }
         }
     }
@@ -98,7 +117,10 @@ fn a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_fused_levels_agree_to_the_bit() {
-    let fused: Vec<Level> = Level::all().into_iter().filter(|level| level.kind() != crate::ops::simd::Kind::Portable).collect();
+    let fused: Vec<Level> = Level::all()
+        .into_iter()
+        .filter(|level| level.kind() != crate::ops::simd::Kind::Portable)
+        .collect();
     let (weight, x) = (noise(100 * 70, 9), noise(20 * 70, 10));
     let results: Vec<Vec<u32>> = fused
         .iter()

@@ -3,7 +3,12 @@
 use super::{GUARD, LogMel, Workspace};
 
 pub(super) fn frame(op: &LogMel, samples: &[f32], workspace: &mut Workspace, out: &mut [f32]) {
-    let Workspace { samples: input, spectrum, power, transform } = workspace;
+    let Workspace {
+        samples: input,
+        spectrum,
+        power,
+        transform,
+    } = workspace;
     input.fill(0.0);
     for (target, (sample, weight)) in input.iter_mut().zip(samples.iter().zip(&op.window)) {
         *target = sample * weight;

@@ -55,9 +55,16 @@ impl LogMel {
             let weights = filters.get(row * BINS..(row + 1) * BINS).unwrap_or_default();
             let first = weights.iter().position(|w| *w != 0.0).unwrap_or(0);
             let last = weights.iter().rposition(|w| *w != 0.0).map_or(first, |last| last + 1);
-            Filter { first, weights: weights.get(first..last).unwrap_or_default().to_vec() }
+            Filter {
+                first,
+                weights: weights.get(first..last).unwrap_or_default().to_vec(),
+            }
         };
-        LogMel { window: padded, filters: (0..mel_bins).map(filter).collect(), transform }
+        LogMel {
+            window: padded,
+            filters: (0..mel_bins).map(filter).collect(),
+            transform,
+        }
     }
 
     /// Mel bins of a frame.
@@ -83,21 +90,31 @@ impl LogMel {
 
 impl std::fmt::Debug for LogMel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogMel").field("mel_bins", &self.filters.len()).finish_non_exhaustive()
+        f.debug_struct("LogMel")
+            .field("mel_bins", &self.filters.len())
+            .finish_non_exhaustive()
     }
 }
 
 /// The symmetric Hann window, `0.5 - 0.5 cos(2 pi i / 399)`.
 #[expect(clippy::as_conversions, reason = "small integers and a rounding to f32")]
 pub fn hann() -> Vec<f32> {
-    (0..WINDOW).map(|i| (0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / (WINDOW - 1) as f64).cos()) as f32).collect()
+    (0..WINDOW)
+        .map(|i| (0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / (WINDOW - 1) as f64).cos()) as f32)
+        .collect()
 }
 
 /// Triangular filters on Slaney's mel scale from 0 to 8000 Hz, normalized by area: `[mel_bins, 257]`, as librosa makes them.
 #[expect(clippy::as_conversions, reason = "small integers and a rounding to f32")]
 pub fn slaney(mel_bins: usize) -> Vec<f32> {
     let step = 6.4_f64.ln() / 27.0;
-    let to_hz = |mel: f64| if mel < 15.0 { mel * 200.0 / 3.0 } else { 1000.0 * ((mel - 15.0) * step).exp() };
+    let to_hz = |mel: f64| {
+        if mel < 15.0 {
+            mel * 200.0 / 3.0
+        } else {
+            1000.0 * ((mel - 15.0) * step).exp()
+        }
+    };
     let top = 15.0 + 8.0_f64.ln() / step;
     let corner = |i: usize| to_hz(top * i as f64 / (mel_bins + 1) as f64);
     let mut filters = Vec::with_capacity(mel_bins * BINS);
@@ -113,7 +130,13 @@ pub fn slaney(mel_bins: usize) -> Vec<f32> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
     use crate::ops::linear::tests::noise;

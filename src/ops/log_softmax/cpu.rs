@@ -14,7 +14,11 @@ fn log_softmax<V: Lanes>(row: &mut [f32]) {
     let greatest = most.greatest();
     let center = V::splat(greatest);
     // Lanes beyond the row count e^-87, which no sum of at least 1 notices.
-    let mut sum = if rest.is_empty() { V::splat(0.0) } else { simd::exp(V::load_part(rest, f32::MIN).sub(center)) };
+    let mut sum = if rest.is_empty() {
+        V::splat(0.0)
+    } else {
+        simd::exp(V::load_part(rest, f32::MIN).sub(center))
+    };
     for line in full {
         sum = sum.add(simd::exp(V::load(line).sub(center)));
     }

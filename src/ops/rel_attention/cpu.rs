@@ -4,7 +4,11 @@
 //! in lanes. Sums over keys run in the order of the keys, over exactly the frames visible to some row of the group; for a
 //! row that sees fewer, the others add zeros, so the grouping leaves no trace in the bits.
 
-#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "ranges are proven against window and table in `forward`")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "ranges are proven against window and table in `forward`"
+)]
 
 use std::cell::RefCell;
 
@@ -80,7 +84,16 @@ pub(super) fn forward(attention: &RelAttention, queries: Queries<'_>, positions:
                 out.fill(0.0);
                 continue;
             }
-            let group = Group { attention, rows, first, seen, from, to, window, positions };
+            let group = Group {
+                attention,
+                rows,
+                first,
+                seen,
+                from,
+                to,
+                window,
+                positions,
+            };
             group_at(attention.level, group, buffers, out);
         }
     });
@@ -103,12 +116,24 @@ simd::dispatch!(fn group_at(group: Group<'_>, buffers: &mut Buffers, out: &mut [
 
 #[inline(always)]
 fn attend<V: Lanes>(group: Group<'_>, buffers: &mut Buffers, out: &mut [f32]) {
-    let Group { attention, rows, first, seen, from, to, window, positions } = group;
+    let Group {
+        attention,
+        rows,
+        first,
+        seen,
+        from,
+        to,
+        window,
+        positions,
+    } = group;
     let (heads, depth, count) = (attention.heads, attention.depth, seen.len());
     let width = heads * depth;
     let scale = 1.0 / (depth as f32).sqrt();
     // Columns of `scores` are keys from the start of the first block; columns of `distances` are rows of the table.
-    let (first_block, blocks) = ((from / LANES as u64) as usize, (to.div_ceil(LANES as u64) - from / LANES as u64) as usize);
+    let (first_block, blocks) = (
+        (from / LANES as u64) as usize,
+        (to.div_ceil(LANES as u64) - from / LANES as u64) as usize,
+    );
     let keys = blocks * LANES;
     let row_of = |query: u64, key: u64| (positions.farthest + key as i64 - query as i64) as usize;
     let table = row_of(first + count as u64 - 1, from) / LANES..row_of(first, to - 1) / LANES + 1;
@@ -120,7 +145,9 @@ fn attend<V: Lanes>(group: Group<'_>, buffers: &mut Buffers, out: &mut [f32]) {
     for head in 0..heads {
         for row in 0..count {
             let query = &rows[row * 3 * width + head * depth..][..depth];
-            let biases = attention.content_bias[head * depth..].iter().zip(&attention.position_bias[head * depth..]);
+            let biases = attention.content_bias[head * depth..]
+                .iter()
+                .zip(&attention.position_bias[head * depth..]);
             let targets = buffers.content[row * depth..].iter_mut().zip(&mut buffers.position[row * depth..]);
             for ((query, (content, position)), (a, b)) in query.iter().zip(biases).zip(targets) {
                 *a = (query + content) * scale;
@@ -130,12 +157,30 @@ fn attend<V: Lanes>(group: Group<'_>, buffers: &mut Buffers, out: &mut [f32]) {
         for block in 0..blocks {
             let place = (first_block + block) % window.blocks;
             let panel = &window.keys[(head * window.blocks + place) * depth..][..depth];
-            product::<V>(count, &buffers.content, depth, [(0, panel), (0, &[])], &mut buffers.scores[block * LANES..], keys, LANES, None);
+            product::<V>(
+                count,
+                &buffers.content,
+                depth,
+                [(0, panel), (0, &[])],
+                &mut buffers.scores[block * LANES..],
+                keys,
+                LANES,
+                None,
+            );
         }
         for (column, block) in table.clone().enumerate() {
             let panel = &positions.lines[(head * positions.blocks + block) * depth..][..depth];
             let target = &mut buffers.distances[column * LANES..];
-            product::<V>(count, &buffers.position, depth, [(0, panel), (0, &[])], target, distances, LANES, None);
+            product::<V>(
+                count,
+                &buffers.position,
+                depth,
+                [(0, panel), (0, &[])],
+                target,
+                distances,
+                LANES,
+                None,
+            );
         }
         let base = first_block as u64 * LANES as u64;
         let (start, end) = ((from - base) as usize, (to - base) as usize);
@@ -170,10 +215,26 @@ fn attend<V: Lanes>(group: Group<'_>, buffers: &mut Buffers, out: &mut [f32]) {
 /// `out[r * step ..][..wide] = sum over runs and their lines of a[r * stride + offset + k] * line[k]`, times `factors[r]`.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one matrix product with its strides")]
-fn product<V: Lanes>(rows: usize, a: &[f32], stride: usize, runs: [(usize, &[Line]); 2], out: &mut [f32], step: usize, wide: usize, factors: Option<&[f32; GROUP]>) {
+fn product<V: Lanes>(
+    rows: usize,
+    a: &[f32],
+    stride: usize,
+    runs: [(usize, &[Line]); 2],
+    out: &mut [f32],
+    step: usize,
+    wide: usize,
+    factors: Option<&[f32; GROUP]>,
+) {
     let mut row = 0;
     while row < rows {
-        let at = Product { a: &a[row * stride..], stride, runs, step, wide, factors: factors.map(|factors| &factors[row..]) };
+        let at = Product {
+            a: &a[row * stride..],
+            stride,
+            runs,
+            step,
+            wide,
+            factors: factors.map(|factors| &factors[row..]),
+        };
         let out = &mut out[row * step..];
         row += match (rows - row).min(V::ROWS) {
             1 => at.tile::<V, 1>(out),

@@ -42,7 +42,10 @@ impl Mask {
             Mask::Chunked { size, before } => {
                 let size = size.max(1);
                 let chunk = query / size;
-                (before.map_or(0, |before| chunk.saturating_sub(before).saturating_mul(size)), (chunk + 1).saturating_mul(size))
+                (
+                    before.map_or(0, |before| chunk.saturating_sub(before).saturating_mul(size)),
+                    (chunk + 1).saturating_mul(size),
+                )
             }
         };
         from.min(end)..to.min(end)
@@ -76,7 +79,12 @@ impl Positions {
                 }
             }
         }
-        Positions { farthest, count, blocks, lines }
+        Positions {
+            farthest,
+            count,
+            blocks,
+            lines,
+        }
     }
 
     /// True if every distance from `nearest` to `farthest` is in the table.

@@ -1,10 +1,23 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 
 use super::*;
 use crate::ops::linear::tests::noise;
 
 /// The specification in f64, query by query; `p(r)` is row `farthest - r` of `table`.
-fn reference(rows: &[f32], biases: [&[f32]; 2], table: &[f32], farthest: i64, heads: usize, sees: impl Fn(usize, usize) -> bool) -> Vec<f64> {
+fn reference(
+    rows: &[f32],
+    biases: [&[f32]; 2],
+    table: &[f32],
+    farthest: i64,
+    heads: usize,
+    sees: impl Fn(usize, usize) -> bool,
+) -> Vec<f64> {
     let width = biases[0].len();
     let (depth, count) = (width / heads, rows.len() / (3 * width));
     let at = |row: usize, part: usize, c: usize| f64::from(rows[row * 3 * width + part * width + c]);
@@ -48,8 +61,14 @@ fn pair(mask: Mask, i: u64, j: u64) -> bool {
 
 const MASKS: [Mask; 6] = [
     Mask::Regular { left: None, right: None },
-    Mask::Regular { left: Some(20), right: Some(3) },
-    Mask::Regular { left: Some(5), right: None },
+    Mask::Regular {
+        left: Some(20),
+        right: Some(3),
+    },
+    Mask::Regular {
+        left: Some(5),
+        right: None,
+    },
     Mask::Chunked { size: 7, before: Some(3) },
     Mask::Chunked { size: 14, before: None },
     Mask::Chunked { size: 1, before: Some(9) },
@@ -85,10 +104,22 @@ fn equals_the_formula_for_every_mask_shape_and_level() {
             window.append(&rows);
             for mask in MASKS {
                 let mut out = vec![9.0; count * width];
-                attention.forward(Queries { rows: &rows, first: 0, window: &window }, &positions, mask, &mut out);
+                attention.forward(
+                    Queries {
+                        rows: &rows,
+                        first: 0,
+                        window: &window,
+                    },
+                    &positions,
+                    mask,
+                    &mut out,
+                );
                 let wanted = reference(&rows, [&u, &v], &table, farthest, heads, |i, j| pair(mask, i as u64, j as u64));
                 for (i, (out, wanted)) in out.iter().zip(&wanted).enumerate() {
-                    assert!((f64::from(*out) - wanted).abs() < 1e-5, "{level:?} {width}/{heads} {mask:?} {i}: {out} not {wanted}");
+                    assert!(
+                        (f64::from(*out) - wanted).abs() < 1e-5,
+                        "{level:?} {width}/{heads} {mask:?} {i}: {out} not {wanted}"
+                    );
                 }
             }
         }
@@ -107,16 +138,38 @@ fn a_ring_and_any_grouping_give_the_same_bits() {
     let mut all = KeyValues::new(width, heads, count);
     all.append(&rows);
     let mut whole = vec![0.0; count * width];
-    attention.forward(Queries { rows: &rows, first: 0, window: &all }, &positions, mask, &mut whole);
+    attention.forward(
+        Queries {
+            rows: &rows,
+            first: 0,
+            window: &all,
+        },
+        &positions,
+        mask,
+        &mut whole,
+    );
     let mut ring = KeyValues::new(width, heads, 4 * size as usize);
     let mut first = 0;
     for chunk in rows.chunks(size as usize * 3 * width) {
         ring.append(chunk);
         for (row, query) in chunk.chunks(3 * width).enumerate() {
             let mut out = vec![0.0; width];
-            attention.forward(Queries { rows: query, first: first + row as u64, window: &ring }, &positions, mask, &mut out);
+            attention.forward(
+                Queries {
+                    rows: query,
+                    first: first + row as u64,
+                    window: &ring,
+                },
+                &positions,
+                mask,
+                &mut out,
+            );
             let at = (first as usize + row) * width;
-            assert!(out.iter().zip(&whole[at..]).all(|(a, b)| a.to_bits() == b.to_bits()), "row {}", at / width);
+            assert!(
+                out.iter().zip(&whole[at..]).all(|(a, b)| a.to_bits() == b.to_bits()),
+                "row {}",
+                at / width
+            );
         }
         first += (chunk.len() / (3 * width)) as u64;
     }
@@ -134,12 +187,42 @@ fn what_is_missing_gives_zeros() {
     let everything = Mask::Regular { left: None, right: None };
     let mut out = vec![1.0; width];
     let query = &rows[39 * 3 * width..];
-    attention.forward(Queries { rows: query, first: 39, window: &window }, &positions, everything, &mut out);
+    attention.forward(
+        Queries {
+            rows: query,
+            first: 39,
+            window: &window,
+        },
+        &positions,
+        everything,
+        &mut out,
+    );
     assert_eq!(out, vec![0.0; width], "the ring has lost the first frames");
-    let narrow = Mask::Regular { left: Some(5), right: Some(0) };
-    attention.forward(Queries { rows: query, first: 39, window: &window }, &positions, narrow, &mut out);
+    let narrow = Mask::Regular {
+        left: Some(5),
+        right: Some(0),
+    };
+    attention.forward(
+        Queries {
+            rows: query,
+            first: 39,
+            window: &window,
+        },
+        &positions,
+        narrow,
+        &mut out,
+    );
     assert_ne!(out, vec![0.0; width]);
     let few = Positions::new(&noise(3 * width, 4), width, heads, 2);
-    attention.forward(Queries { rows: query, first: 39, window: &window }, &few, narrow, &mut out);
+    attention.forward(
+        Queries {
+            rows: query,
+            first: 39,
+            window: &window,
+        },
+        &few,
+        narrow,
+        &mut out,
+    );
     assert_eq!(out, vec![0.0; width], "the table does not reach that far");
 }

@@ -56,7 +56,10 @@ pub fn frames(mel_frames: u64, causal: bool) -> u64 {
 pub fn flat_weight(weight: &[f32], outputs: usize, channels: usize, frequencies: usize) -> Vec<f32> {
     let padded = channels.next_multiple_of(LANES);
     let mut flat = vec![0.0; outputs * frequencies * padded];
-    for (row, target) in weight.chunks_exact((channels * frequencies).max(1)).zip(flat.chunks_exact_mut((frequencies * padded).max(1))) {
+    for (row, target) in weight
+        .chunks_exact((channels * frequencies).max(1))
+        .zip(flat.chunks_exact_mut((frequencies * padded).max(1)))
+    {
         for (c, values) in row.chunks_exact(frequencies.max(1)).enumerate() {
             for (slot, value) in target.iter_mut().skip(c).step_by(padded).zip(values) {
                 *slot = *value;
@@ -144,7 +147,11 @@ impl Subsample {
             started: false,
         };
         let layers = [layer(self.mel_bins, 1), layer(first, self.channels), layer(second, self.channels)];
-        let mut state = SubsampleState { layers, lead, work: [Vec::new(), Vec::new()] };
+        let mut state = SubsampleState {
+            layers,
+            lead,
+            work: [Vec::new(), Vec::new()],
+        };
         state.reset();
         state
     }

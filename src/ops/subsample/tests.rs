@@ -1,4 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 
 use super::*;
 use crate::ops::linear::tests::noise;
@@ -71,13 +77,22 @@ fn reference(t: &Tensors, c: usize, mel: &[f32], bins: usize, causal: bool) -> (
         (frames, width) = (rows, columns);
     }
     // Channel-major rows, one for each frame.
-    let flat = (0..frames).flat_map(|r| image.iter().flat_map(move |channel| channel[r * width..(r + 1) * width].to_vec())).collect();
+    let flat = (0..frames)
+        .flat_map(|r| image.iter().flat_map(move |channel| channel[r * width..(r + 1) * width].to_vec()))
+        .collect();
     (flat, frames)
 }
 
 #[test]
 fn equals_whole_image_convolutions() {
-    for (c, bins, causal) in [(5, 80, true), (5, 80, false), (16, 128, true), (24, 128, false), (3, 13, true), (3, 13, false)] {
+    for (c, bins, causal) in [
+        (5, 80, true),
+        (5, 80, false),
+        (16, 128, true),
+        (24, 128, false),
+        (3, 13, true),
+        (3, 13, false),
+    ] {
         let t = tensors(c);
         let op = build(&t, c, bins, causal);
         let [_, _, last] = frequencies(bins, causal);
@@ -96,7 +111,10 @@ fn equals_whole_image_convolutions() {
             let mut got = vec![0.0; rows * outputs];
             projection.forward(&flat, rows, &mut got);
             for (g, w) in got.iter().zip(&wanted) {
-                assert!((f64::from(*g) - w).abs() < 2e-4 * (1.0 + w.abs()), "C {c}, {bins} bins, causal {causal}, {count} frames: {g} not {w}");
+                assert!(
+                    (f64::from(*g) - w).abs() < 2e-4 * (1.0 + w.abs()),
+                    "C {c}, {bins} bins, causal {causal}, {count} frames: {g} not {w}"
+                );
             }
         }
     }
@@ -117,7 +135,11 @@ fn pieces_give_the_bits_of_the_whole_and_reset_starts_over() {
                 op.push(&mut state, &mel[at * 80..(at + piece) * 80], false, &mut got);
                 at += piece;
                 if causal {
-                    assert_eq!(got.len() / op.row(), if at == 0 { 0 } else { (at - 1) / 8 + 1 }, "a frame comes with every eighth");
+                    assert_eq!(
+                        got.len() / op.row(),
+                        if at == 0 { 0 } else { (at - 1) / 8 + 1 },
+                        "a frame comes with every eighth"
+                    );
                 }
             }
             op.push(&mut state, &mel[at * 80..], true, &mut got);

@@ -1,4 +1,4 @@
-mod rig;
 mod protocol;
+mod rig;
 mod rules;
 mod splits;

@@ -19,8 +19,9 @@ impl Vocabulary for Toy {
     }
 }
 
-const PIECES: [&str; 15] =
-    ["▁hel", "lo", "▁World", ".", "▁", "s", "<en-US>", "<0xC3>", "<0xA4>", "▁don", "'", "t", "▁?", "<unk>", "##ing"];
+const PIECES: [&str; 15] = [
+    "▁hel", "lo", "▁World", ".", "▁", "s", "<en-US>", "<0xC3>", "<0xA4>", "▁don", "'", "t", "▁?", "<unk>", "##ing",
+];
 
 /// Pieces at one frame each, at the frames given.
 fn pieces(ids_and_frames: &[(u32, u64)]) -> Vec<Piece> {
@@ -35,7 +36,10 @@ fn pieces(ids_and_frames: &[(u32, u64)]) -> Vec<Piece> {
 
 fn said(ids: &[u32]) -> Vec<String> {
     let numbered: Vec<(u32, u64)> = ids.iter().copied().zip(0..).collect();
-    words(&pieces(&numbered), &Toy(PIECES.to_vec())).into_iter().map(|word| word.text).collect()
+    words(&pieces(&numbered), &Toy(PIECES.to_vec()))
+        .into_iter()
+        .map(|word| word.text)
+        .collect()
 }
 
 #[test]
@@ -86,7 +90,16 @@ fn a_confidence_that_is_none_does_not_spread() {
 
 #[test]
 fn plain_words_have_no_capitals_and_no_punctuation_around_them() {
-    let plain = |text: &str| Word { text: text.into(), start: Samples(0), end: Samples(0), confidence: 0.0, first: 0 }.plain();
+    let plain = |text: &str| {
+        Word {
+            text: text.into(),
+            start: Samples(0),
+            end: Samples(0),
+            confidence: 0.0,
+            first: 0,
+        }
+        .plain()
+    };
     assert_eq!(plain("World."), "world");
     assert_eq!(plain("¿Qué?"), "qué");
     assert_eq!(plain("don't"), "don't");
@@ -104,7 +117,13 @@ fn words_of_one_frame_follow_each_other() {
 
 #[test]
 fn an_overlap_is_taken_from_the_earlier_word() {
-    let word = |start, end| Word { text: "w".into(), start: Samples(start), end: Samples(end), confidence: 1.0, first: 0 };
+    let word = |start, end| Word {
+        text: "w".into(),
+        start: Samples(start),
+        end: Samples(end),
+        confidence: 1.0,
+        first: 0,
+    };
     let mut found = [word(1_000, 9_000), word(5_000, 6_000)];
     fit(&mut found, Samples(0), Samples(100_000));
     assert_eq!(found[0].end, Samples(5_000));

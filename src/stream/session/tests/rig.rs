@@ -59,7 +59,11 @@ impl Fake {
             assert!(chunk.end || chunk.samples.len() == FRAME * (right + 1), "length of a later chunk");
         }
         self.samples.extend(&chunk.samples);
-        let ready = if chunk.end { self.samples.len().div_ceil(FRAME) } else { (self.samples.len() - 200) / FRAME + 1 };
+        let ready = if chunk.end {
+            self.samples.len().div_ceil(FRAME)
+        } else {
+            (self.samples.len() - 200) / FRAME + 1
+        };
         let mut fixed = std::mem::take(&mut self.held);
         let mut tail = Vec::new();
         for frame in self.frames..ready {
@@ -67,14 +71,29 @@ impl Fake {
             let loud = sound.iter().any(|sample| sample.abs() > 0.05);
             if loud && frame.is_multiple_of(every) {
                 let (start, end) = (Frames(frame as u32), Frames(frame as u32 + 1));
-                let token = Token { id: self.said % PIECES, start, end, confidence: 0.5 + 0.1 * (self.said % 5) as f32 };
+                let token = Token {
+                    id: self.said % PIECES,
+                    start,
+                    end,
+                    confidence: 0.5 + 0.1 * (self.said % 5) as f32,
+                };
                 self.said += 1;
-                if frame + 1 == ready && !chunk.commit { &mut tail } else { &mut fixed }.push(token);
+                if frame + 1 == ready && !chunk.commit {
+                    &mut tail
+                } else {
+                    &mut fixed
+                }
+                .push(token);
             }
         }
         self.frames = self.frames.max(ready);
         self.held.clone_from(&tail);
-        Decoded { fixed, tail, frames: Frames(self.frames as u32), utterance_ends: Vec::new() }
+        Decoded {
+            fixed,
+            tail,
+            frames: Frames(self.frames as u32),
+            utterance_ends: Vec::new(),
+        }
     }
 }
 
@@ -107,11 +126,23 @@ impl Rig {
         let options = parse_live(query).unwrap();
         let declared = options.audio;
         let encoding = declared.encoding.map(|encoding| Encoding::parse(encoding.name()).unwrap());
-        let spec = AudioSpec { encoding, rate: declared.sample_rate, channels: declared.channels, multichannel: declared.multichannel };
+        let spec = AudioSpec {
+            encoding,
+            rate: declared.sample_rate,
+            channels: declared.channels,
+            multichannel: declared.multichannel,
+        };
         let info = StreamInfo {
             request_id: Uuid::from_u128(7),
             created: "2026-01-01T00:00:00.000Z".into(),
-            model: ModelRef { uuid: Uuid::from_u128(8), info: ModelInfo { name: "n".into(), version: "v".into(), arch: "a".into() } },
+            model: ModelRef {
+                uuid: Uuid::from_u128(8),
+                info: ModelInfo {
+                    name: "n".into(),
+                    version: "v".into(),
+                    arch: "a".into(),
+                },
+            },
         };
         let now = Instant::now();
         let session = Session::new(options, spec, info, rules, numbers(), now).unwrap();
@@ -164,7 +195,9 @@ impl Rig {
 
     /// The engine answers the oldest chunk.
     pub(super) fn answer(&mut self) -> bool {
-        let Some((lane, chunk)) = self.waiting.pop_front() else { return false };
+        let Some((lane, chunk)) = self.waiting.pop_front() else {
+            return false;
+        };
         let decoded = self.engines[lane].step(&chunk, self.right, self.every);
         let mut effects = Vec::new();
         self.session.on_decoded(lane, chunk.seq, decoded, self.now, &mut effects);
@@ -212,13 +245,25 @@ impl Rig {
             self.now = self.now.max(tick);
             let before = self.session.next_tick();
             self.event(|session, now, out| session.on_tick(now, out));
-            assert!(self.session.next_tick() != before, "a tick that changes nothing would come again for ever");
+            assert!(
+                self.session.next_tick() != before,
+                "a tick that changes nothing would come again for ever"
+            );
         }
         self.now = until;
     }
 
     pub(super) fn results(&self) -> Vec<&Results> {
-        self.sent.iter().filter_map(|message| if let ServerMessage::Results(results) = message { Some(results) } else { None }).collect()
+        self.sent
+            .iter()
+            .filter_map(|message| {
+                if let ServerMessage::Results(results) = message {
+                    Some(results)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     pub(super) fn finals(&self) -> Vec<&Results> {
@@ -236,7 +281,11 @@ impl Rig {
     }
 
     pub(super) fn metadata(&self) -> serde_json::Value {
-        let metadata: Vec<&ServerMessage> = self.sent.iter().filter(|message| matches!(message, ServerMessage::Metadata(_))).collect();
+        let metadata: Vec<&ServerMessage> = self
+            .sent
+            .iter()
+            .filter(|message| matches!(message, ServerMessage::Metadata(_)))
+            .collect();
         assert_eq!(metadata.len(), 1, "one Metadata");
         assert_eq!(self.sent.last(), metadata.first().copied(), "Metadata comes last");
         serde_json::from_str(&metadata[0].to_json()).unwrap()
@@ -248,13 +297,19 @@ impl Rig {
         for results in self.results() {
             let channel = results.channel_index[0];
             let start = *ends.get(&channel).unwrap_or(&0.0);
-            assert!((results.start.0 - start).abs() < 1e-9, "windows tile: {results:?} should start at {start}");
+            assert!(
+                (results.start.0 - start).abs() < 1e-9,
+                "windows tile: {results:?} should start at {start}"
+            );
             let end = results.start.0 + results.duration.0;
             assert!(results.is_final || !(results.speech_final || results.from_finalize), "{results:?}");
             assert!(results.duration.0 <= 10.0 + 1e-9, "{results:?}");
             let mut last = results.start.0;
             for word in &results.channel.alternatives[0].words {
-                assert!(last <= word.start.0 + 1e-9 && word.start <= word.end && word.end.0 <= end + 1e-9, "times of {word:?} in {results:?}");
+                assert!(
+                    last <= word.start.0 + 1e-9 && word.start <= word.end && word.end.0 <= end + 1e-9,
+                    "times of {word:?} in {results:?}"
+                );
                 last = word.end.0;
             }
             if results.is_final {
@@ -281,7 +336,10 @@ pub(super) fn words(results: &Results) -> Vec<String> {
 
 /// 16-bit samples as bytes.
 pub(super) fn pcm(samples: &[f32]) -> Vec<u8> {
-    samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
+    samples
+        .iter()
+        .flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes())
+        .collect()
 }
 
 /// Noise of this peak, the same every time.

@@ -67,7 +67,14 @@ fn endpointing_is_judged_by_audio_and_not_by_the_clock() {
 #[test]
 fn without_endpointing_no_final_is_a_speech_final() {
     let mut rig = Rig::new("endpointing=false");
-    rig.audio(&say(&[("silence", 500), ("speech", 2_000), ("silence", 3_000), ("speech", 2_000), ("silence", 3_000), ("speech", 300)]));
+    rig.audio(&say(&[
+        ("silence", 500),
+        ("speech", 2_000),
+        ("silence", 3_000),
+        ("speech", 2_000),
+        ("silence", 3_000),
+        ("speech", 300),
+    ]));
     rig.close();
     assert!(rig.finals().len() >= 2);
     assert!(rig.finals().iter().all(|results| !results.speech_final));
@@ -97,7 +104,11 @@ fn continuous_speech_is_made_final_at_the_end_of_a_word() {
         assert!(!words(results).is_empty());
     }
     // Pieces whose number is a multiple of three go on with a word, so no final may begin with one.
-    let firsts: Vec<u32> = finals.iter().skip(1).map(|results| words(results)[0][1..].split('w').next().unwrap().parse().unwrap()).collect();
+    let firsts: Vec<u32> = finals
+        .iter()
+        .skip(1)
+        .map(|results| words(results)[0][1..].split('w').next().unwrap().parse().unwrap())
+        .collect();
     assert!(firsts.iter().all(|first| first % 3 != 0), "{firsts:?}");
     rig.close();
     rig.check();
@@ -131,10 +142,21 @@ fn empty_results_keep_flowing_in_silence() {
 fn speech_that_resumes_in_the_chunk_of_an_endpoint_belongs_to_the_next_segment() {
     let mut rig = Rig::with_rules(
         "encoding=linear16&sample_rate=16000&endpointing=10",
-        crate::stream::session::LiveRules { right: 13, ..Default::default() },
+        crate::stream::session::LiveRules {
+            right: 13,
+            ..Default::default()
+        },
     );
     rig.every = 1;
-    rig.audio(&say(&[("silence", 500), ("speech", 600), ("silence", 200), ("speech", 600), ("silence", 200), ("speech", 600), ("silence", 1_500)]));
+    rig.audio(&say(&[
+        ("silence", 500),
+        ("speech", 600),
+        ("silence", 200),
+        ("speech", 600),
+        ("silence", 200),
+        ("speech", 600),
+        ("silence", 1_500),
+    ]));
     rig.close();
     let spoken: Vec<_> = rig.finals().into_iter().filter(|results| !words(results).is_empty()).collect();
     assert!(spoken.len() >= 3, "{spoken:?}");
@@ -145,16 +167,31 @@ fn speech_that_resumes_in_the_chunk_of_an_endpoint_belongs_to_the_next_segment()
 #[test]
 fn speech_started_comes_before_the_results_with_that_speech_and_once() {
     let mut rig = Rig::new("vad_events=true&interim_results=true&endpointing=300");
-    rig.audio(&say(&[("silence", 1_000), ("speech", 2_000), ("silence", 1_000), ("speech", 1_000), ("silence", 1_000)]));
+    rig.audio(&say(&[
+        ("silence", 1_000),
+        ("speech", 2_000),
+        ("silence", 1_000),
+        ("speech", 1_000),
+        ("silence", 1_000),
+    ]));
     let started: Vec<(usize, f64)> = rig
         .sent
         .iter()
         .enumerate()
-        .filter_map(|(at, message)| if let ServerMessage::SpeechStarted { timestamp, .. } = message { Some((at, timestamp.0)) } else { None })
+        .filter_map(|(at, message)| {
+            if let ServerMessage::SpeechStarted { timestamp, .. } = message {
+                Some((at, timestamp.0))
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(started.len(), 2, "{started:?}");
     assert!((started[0].1 - 1.0).abs() < 0.1 && (started[1].1 - 4.0).abs() < 0.1, "{started:?}");
-    let first_words = rig.sent.iter().position(|message| matches!(message, ServerMessage::Results(results) if !words(results).is_empty()));
+    let first_words = rig
+        .sent
+        .iter()
+        .position(|message| matches!(message, ServerMessage::Results(results) if !words(results).is_empty()));
     assert!(started[0].0 < first_words.unwrap());
     rig.close();
     rig.check();
@@ -171,15 +208,25 @@ fn speech_started_is_not_sent_unless_asked_for() {
 fn speech_started_does_not_wait_for_the_engine_or_its_chunk() {
     let mut rig = Rig::with_rules(
         "encoding=linear16&sample_rate=16000&vad_events=true",
-        crate::stream::session::LiveRules { right: 13, ..Default::default() },
+        crate::stream::session::LiveRules {
+            right: 13,
+            ..Default::default()
+        },
     );
     rig.audio(&say(&[("silence", 1_200), ("speech", 200)]));
-    assert!(matches!(rig.sent.as_slice(), [ServerMessage::SpeechStarted { .. }]), "{:?}", rig.sent);
+    assert!(
+        matches!(rig.sent.as_slice(), [ServerMessage::SpeechStarted { .. }]),
+        "{:?}",
+        rig.sent
+    );
 }
 
 fn utterance_ends(rig: &Rig) -> Vec<(usize, f64)> {
     let end = |(at, message): (usize, &ServerMessage)| match message {
-        ServerMessage::UtteranceEnd { last_word_end, channel: [0, 1] } => Some((at, last_word_end.0)),
+        ServerMessage::UtteranceEnd {
+            last_word_end,
+            channel: [0, 1],
+        } => Some((at, last_word_end.0)),
         _ => None,
     };
     rig.sent.iter().enumerate().filter_map(end).collect()
@@ -188,12 +235,26 @@ fn utterance_ends(rig: &Rig) -> Vec<(usize, f64)> {
 #[test]
 fn utterance_end_follows_the_results_with_the_last_word_once_for_each_gap() {
     let mut rig = Rig::new("utterance_end_ms=1000&interim_results=true&endpointing=300");
-    rig.audio(&say(&[("silence", 500), ("speech", 1_500), ("silence", 3_000), ("speech", 1_500), ("silence", 3_000)]));
+    rig.audio(&say(&[
+        ("silence", 500),
+        ("speech", 1_500),
+        ("silence", 3_000),
+        ("speech", 1_500),
+        ("silence", 3_000),
+    ]));
     let ends = utterance_ends(&rig);
     assert_eq!(ends.len(), 2, "{ends:?}");
     for (at, end) in ends {
-        let before: Vec<_> = rig.sent[..at].iter().filter_map(|message| if let ServerMessage::Results(r) = message { Some(r) } else { None }).collect();
-        let last_word = before.iter().filter(|r| r.is_final).flat_map(|r| &r.channel.alternatives[0].words).next_back().unwrap();
+        let before: Vec<_> = rig.sent[..at]
+            .iter()
+            .filter_map(|message| if let ServerMessage::Results(r) = message { Some(r) } else { None })
+            .collect();
+        let last_word = before
+            .iter()
+            .filter(|r| r.is_final)
+            .flat_map(|r| &r.channel.alternatives[0].words)
+            .next_back()
+            .unwrap();
         assert_eq!(last_word.end.0, end);
     }
     rig.close();
@@ -208,7 +269,10 @@ fn utterance_end_comes_by_word_times_where_endpointing_does_not_fire() {
     let ends = utterance_ends(&rig);
     assert_eq!(ends.len(), 1, "{ends:?}");
     let told: Vec<String> = rig.said();
-    assert!(!told.is_empty(), "the words before the gap are final, so that clients which act on it have them");
+    assert!(
+        !told.is_empty(),
+        "the words before the gap are final, so that clients which act on it have them"
+    );
     rig.close();
     rig.check();
 }
@@ -231,7 +295,10 @@ fn punctuated_words_come_only_if_asked_for() {
         rig.close();
         let finals = rig.finals();
         let words = &finals[0].channel.alternatives[0].words;
-        assert!(!words.is_empty() && words.iter().all(|word| word.punctuated_word.is_some() == expected), "{query}");
+        assert!(
+            !words.is_empty() && words.iter().all(|word| word.punctuated_word.is_some() == expected),
+            "{query}"
+        );
     }
 }
 

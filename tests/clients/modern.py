@@ -1,0 +1,129 @@
+"""One live and one file job with the official Python client, versions 5 and later.
+
+Usage: modern.py http://HOST:PORT FILE.wav CHUNK_MS, the file 16-bit PCM; prints one JSON object.
+"""
+
+import io
+import json
+import sys
+import threading
+import time
+import wave
+
+from deepgram import DeepgramClient
+from deepgram.core.api_error import ApiError
+from deepgram.core.events import EventType
+from deepgram.environment import DeepgramClientEnvironment
+
+
+def environment(base):
+    socket = base.replace("http://", "ws://")
+    names = {"base": base, "production": socket, "agent": socket}
+    try:
+        return DeepgramClientEnvironment(**names, agent_rest=base)
+    except TypeError:
+        return DeepgramClientEnvironment(**names)
+
+
+def live(client, audio, rate, chunk_ms):
+    heard = {"finals": [], "interims": 0, "metadata": None, "errors": [], "other": [], "closed": False}
+    finalized = threading.Event()
+
+    def on_message(message):
+        kind = getattr(message, "type", None)
+        if kind == "Results":
+            if message.is_final:
+                heard["finals"].append(message.channel.alternatives[0].transcript)
+                assert message.metadata.model_info.arch and message.metadata.request_id
+            else:
+                heard["interims"] += 1
+            if message.from_finalize:
+                finalized.set()
+        elif kind == "Metadata":
+            heard["metadata"] = {"duration": message.duration, "request_id": message.request_id}
+        else:
+            heard["other"].append(kind)
+
+    options = {"model": "nova-3", "encoding": "linear16", "sample_rate": rate, "interim_results": True, "punctuate": True}
+    # The annotations of some versions want text; both forms travel the same way.
+    options = {name: str(value).lower() if isinstance(value, (bool, int)) else value for name, value in options.items()}
+    with client.listen.v1.connect(**options) as socket:
+        socket.on(EventType.MESSAGE, on_message)
+        socket.on(EventType.ERROR, lambda error: heard["errors"].append(repr(error)))
+        socket.on(EventType.CLOSE, lambda _: heard.update(closed=True))
+        listener = threading.Thread(target=socket.start_listening)
+        listener.start()
+        step = rate * 2 * chunk_ms // 1000
+        for start in range(0, len(audio), step):
+            send(socket, "media", audio[start : start + step])
+            time.sleep(chunk_ms / 1000)
+        send(socket, "keep_alive")
+        send(socket, "finalize")
+        heard["finalized"] = finalized.wait(5)
+        send(socket, "close_stream")
+        listener.join(10)
+        heard["ended"] = not listener.is_alive()
+    return heard
+
+
+def send(socket, what, *payload):
+    """Version 5 has one method for all control messages, later ones have one for each."""
+    method = getattr(socket, f"send_{what}", None)
+    if method:
+        method(*payload)
+    else:
+        from deepgram.extensions.types.sockets import ListenV1ControlMessage
+
+        names = {"keep_alive": "KeepAlive", "finalize": "Finalize", "close_stream": "CloseStream"}
+        socket.send_control(ListenV1ControlMessage(type=names[what]))
+
+
+def file(client, body):
+    def facts(response):
+        alternative = response.results.channels[0].alternatives[0]
+        return {
+            "transcript": alternative.transcript,
+            "words": [word.word for word in alternative.words],
+            "duration": response.metadata.duration,
+            "request_id": response.metadata.request_id,
+            "utterances": len(response.results.utterances),
+        }
+
+    def parts():
+        for start in range(0, len(body), 10_000):
+            yield body[start : start + 10_000]
+
+    options = {"model": "nova-3", "punctuate": True, "utterances": True}
+    whole = facts(client.listen.v1.media.transcribe_file(request=body, **options))
+    chunked = facts(client.listen.v1.media.transcribe_file(request=parts(), **options))
+    assert whole["words"] == chunked["words"], (whole, chunked)
+    return whole
+
+
+def refusals(client):
+    """What the client makes of a refused file and of a refused handshake."""
+    seen = {}
+    try:
+        client.listen.v1.media.transcribe_file(request=b"no audio at all, but long enough to be looked at", model="nova-3")
+    except ApiError as error:
+        seen["file"] = [error.status_code, error.body["err_code"]]
+    try:
+        with client.listen.v1.connect(model="no-such-model"):
+            pass
+    except ApiError as error:
+        seen["live"] = error.status_code
+    return seen
+
+
+def main():
+    base, path, chunk_ms = sys.argv[1:]
+    with open(path, "rb") as opened:
+        body = opened.read()
+    with wave.open(io.BytesIO(body)) as sound:
+        audio, rate = sound.readframes(sound.getnframes()), sound.getframerate()
+    client = DeepgramClient(api_key="any", environment=environment(base))
+    outcome = {"live": live(client, audio, rate, int(chunk_ms)), "file": file(client, body), "refusals": refusals(client)}
+    print(json.dumps(outcome))
+
+
+main()

@@ -1,0 +1,183 @@
+//! The bundled model: the same words streamed and at once, alone and among others, however the bytes come.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use futures_util::{SinkExt, StreamExt};
+use hark::audio::{AudioSpec, Intake};
+use hark::engine::batch::{Decoded, Token};
+use hark::model::decode::{DecodeInput, Decoder, Strategy};
+use hark::model::network::{Network, Scratch, StepInput};
+use hark::model::store::{self, Model};
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn samples(name: &str) -> Vec<f32> {
+    let spec = AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false };
+    let mut intake = Intake::new(spec).unwrap();
+    intake.push(std::fs::read(root().join("samples").join(name)).unwrap().into());
+    let mut lanes = Vec::new();
+    intake.pull(usize::MAX, &mut lanes).unwrap();
+    intake.finish(&mut lanes).unwrap();
+    lanes.remove(0)
+}
+
+fn at_once(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 2]) -> Vec<Token> {
+    let rows = network.offline(audio, context, None).unwrap();
+    let (mut state, mut decoded) = (decoder.new_state(), Decoded::default());
+    decoder.advance(&mut [DecodeInput { state: &mut state, rows: &rows, commit: true, end: true, decoded: &mut decoded }]);
+    decoded.fixed
+}
+
+fn streamed(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 2]) -> Vec<Token> {
+    let index = network.context_index(context[0], context[1]).unwrap();
+    let right = usize::try_from(context[1]).unwrap();
+    let (mut stream, mut state, mut scratch) = (network.new_state(), decoder.new_state(), Scratch::default());
+    let (mut tokens, mut at) = (Vec::new(), 0);
+    while at <= audio.len() {
+        let length = if at == 0 { 1280 * right + 200 } else { 1280 * (right + 1) };
+        let end = at + length > audio.len();
+        let chunk = &audio[at..audio.len().min(at + length)];
+        let mut input = [StepInput { state: &mut stream, samples: chunk, start: at == 0, end }];
+        let encoded = network.step(index, &mut input, &mut scratch).unwrap();
+        let mut decoded = Decoded::default();
+        decoder.advance(&mut [DecodeInput { state: &mut state, rows: encoded.rows, commit: end, end, decoded: &mut decoded }]);
+        tokens.extend(decoded.fixed);
+        at += length;
+    }
+    tokens
+}
+
+fn model() -> Model {
+    store::load(&root().join("models/hark-starter-en")).unwrap()
+}
+
+#[test]
+fn streamed_words_equal_those_of_the_whole_at_every_context() {
+    let model = model();
+    let network = Network::new(&model.manifest.arch, &model.weights).unwrap();
+    let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
+    let decoder = Decoder::new(&model.manifest.arch, &model.weights, &pieces, Strategy::Ctc).unwrap();
+    for name in ["call.wav", "call-2.wav", "call-3.wav"] {
+        let audio = samples(name);
+        for &context in &model.manifest.arch.encoder.contexts {
+            let place = |token: &Token| (token.id, token.start, token.end);
+            let whole: Vec<_> = at_once(&network, &decoder, &audio, context).iter().map(place).collect();
+            let stream: Vec<_> = streamed(&network, &decoder, &audio, context).iter().map(place).collect();
+            assert!(whole.len() > 10, "{name} {context:?}: hardly anything was heard");
+            assert_eq!(whole, stream, "{name} {context:?}");
+        }
+    }
+}
+
+/// The real program with the bundled model.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_hark"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--model", "hark-starter-en"])
+            .env("HARK_ENGINE__BUDGET", "60s")
+            .env("HARK_STREAM__IDLE_TIMEOUT", "2min")
+            .current_dir(root())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").expect("the line that says where").to_owned();
+        Self { process, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// Final words with their times and confidences, for a WAV sent in messages of the given sizes, over and over.
+async fn listen(address: &str, wav: &[u8], sizes: &[usize]) -> Vec<Value> {
+    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/v1/listen?interim_results=true")).await.unwrap();
+    let (mut out, mut messages) = socket.split();
+    let wav = wav.to_vec();
+    let sizes = sizes.to_vec();
+    let sending = tokio::spawn(async move {
+        let mut rest = wav.as_slice();
+        for size in sizes.iter().cycle() {
+            let (piece, others) = rest.split_at(rest.len().min(*size));
+            if piece.is_empty() {
+                break;
+            }
+            out.send(Message::binary(piece.to_vec())).await.unwrap();
+            rest = others;
+        }
+        out.send(Message::text(r#"{"type":"CloseStream"}"#)).await.unwrap();
+        out
+    });
+    let mut words = Vec::new();
+    while let Some(message) = messages.next().await {
+        let Ok(Message::Text(text)) = message else { break };
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "Results" && message["is_final"] == true {
+            words.extend(message["channel"]["alternatives"][0]["words"].as_array().unwrap().clone());
+        }
+    }
+    drop(sending.await.unwrap());
+    words
+}
+
+#[tokio::test]
+async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once() {
+    let server = Server::start();
+    let calls: Vec<Vec<u8>> = ["call-2.wav", "call-3.wav"].iter().map(|name| std::fs::read(root().join("samples").join(name)).unwrap()).collect();
+    let mut alone = Vec::new();
+    for call in &calls {
+        alone.push(listen(&server.address, call, &[160]).await);
+    }
+    assert!(alone.iter().all(|words| words.len() > 5), "hardly anything was heard: {alone:?}");
+    assert_ne!(alone[0], alone[1]);
+    assert_eq!(alone[0], listen(&server.address, &calls[0], &[usize::MAX]).await, "in one message");
+    assert_eq!(alone[0], listen(&server.address, &calls[0], &[1, 333, 7, 4001]).await, "in odd pieces");
+    let many = (0..32).map(|n| {
+        let (address, call) = (server.address.clone(), calls[n % 2].clone());
+        tokio::spawn(async move { listen(&address, &call, &[160 + 37 * n]).await })
+    });
+    for (n, words) in futures_util::future::join_all(many).await.into_iter().enumerate() {
+        assert_eq!(words.unwrap(), alone[n % 2], "stream {n} of 32");
+    }
+}
+
+#[test]
+fn the_sample_call_is_understood_well_enough_to_read() {
+    let wanted = std::fs::read_to_string(root().join("samples/call.txt")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hark")).args(["transcribe", "samples/call.wav"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let heard = String::from_utf8(output.stdout).unwrap();
+    let wanted: Vec<&str> = wanted.split_whitespace().collect();
+    let known = heard.split_whitespace().filter(|word| wanted.contains(word)).count();
+    assert!(known * 2 > wanted.len(), "heard {heard}");
+}
+
+#[test]
+fn a_missing_file_fails_and_the_others_are_transcribed() {
+    let arguments = ["transcribe", "samples/call-3.wav", "samples/no-such-file.wav", "--format", "json", "--live"];
+    let output = Command::new(env!("CARGO_BIN_EXE_hark")).args(arguments).current_dir(root()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file.wav"));
+    let lines: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["file"], "samples/call-3.wav");
+    assert!(lines[0]["words"].as_array().unwrap().len() > 5);
+}
