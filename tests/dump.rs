@@ -44,8 +44,17 @@ fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
         .filter(|(_, tensor)| tensor.dtype() != safetensors::Dtype::I64)
         .map(|(name, tensor)| {
             let integers = tensor.dtype() == safetensors::Dtype::I32;
-            let value = |bytes: &[u8; 4]| if integers { i32::from_le_bytes(*bytes) as f32 } else { f32::from_le_bytes(*bytes) };
-            (name.to_owned(), (tensor.shape().to_vec(), tensor.data().as_chunks().0.iter().map(value).collect()))
+            let value = |bytes: &[u8; 4]| {
+                if integers {
+                    i32::from_le_bytes(*bytes) as f32
+                } else {
+                    f32::from_le_bytes(*bytes)
+                }
+            };
+            (
+                name.to_owned(),
+                (tensor.shape().to_vec(), tensor.data().as_chunks().0.iter().map(value).collect()),
+            )
         })
         .collect()
 }
@@ -79,7 +88,11 @@ impl Case {
     fn run(&self, context: Option<[i32; 2]>, offline: bool, language: Option<&str>) -> BTreeMap<String, Tensor> {
         let out = tempfile::tempdir().unwrap();
         let file = out.path().join("dump.safetensors");
-        let options = DumpOptions { context, offline, language: language.map(str::to_owned) };
+        let options = DumpOptions {
+            context,
+            offline,
+            language: language.map(str::to_owned),
+        };
         let written = dump(&self.model, &fixtures().join("audio_a.wav"), &file, &options).unwrap();
         let found = tensors(&file);
         for (name, shape) in written {
@@ -96,7 +109,12 @@ impl Case {
     }
 
     fn exact(&self, what: &str, found: &Tensor, wanted: &Value) {
-        let wanted: Vec<f32> = wanted.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect();
+        let wanted: Vec<f32> = wanted
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value.as_f64().unwrap() as f32)
+            .collect();
         assert_eq!(found.1, wanted, "{} {what}", self.name);
         assert_eq!(found.0, [wanted.len()], "{} {what}", self.name);
     }
@@ -104,9 +122,13 @@ impl Case {
     /// The reference's log-mel is `[F, T + 1]`, with a padding column at the end.
     fn mel(&self) -> Tensor {
         let (shape, values) = &self.features["mel_a"];
-        let [bins, columns] = shape[..] else { panic!("mel_a has shape {shape:?}") };
+        let [bins, columns] = shape[..] else {
+            panic!("mel_a has shape {shape:?}")
+        };
         let frames = columns - 1;
-        let transposed = (0..frames).flat_map(|frame| (0..bins).map(move |bin| values[bin * columns + frame])).collect();
+        let transposed = (0..frames)
+            .flat_map(|frame| (0..bins).map(move |bin| values[bin * columns + frame]))
+            .collect();
         (vec![frames, bins], transposed)
     }
 
@@ -115,7 +137,12 @@ impl Case {
         let default = context == self.model.manifest.default_context;
         let decode = &self.expected["decode"];
         if default && !decode["ctc"].is_null() {
-            self.near(&format!("{how} ctc_log_probs"), &found["ctc_log_probs"], &self.decode["ctc_log_probs"], LOG_PROBS_FROM_AUDIO);
+            self.near(
+                &format!("{how} ctc_log_probs"),
+                &found["ctc_log_probs"],
+                &self.decode["ctc_log_probs"],
+                LOG_PROBS_FROM_AUDIO,
+            );
             self.exact(&format!("{how} ctc_ids"), &found["ctc_ids"], &decode["ctc"]["collapsed"]);
             self.exact(&format!("{how} ctc_frames"), &found["ctc_frames"], &decode["ctc"]["first_frame"]);
         }
@@ -124,9 +151,17 @@ impl Case {
             return;
         }
         // Streamed and offline tokens are the same, at every context.
-        let transducer = if default { &decode["transducer"] } else { &decode["transducer_stream"][&tag] };
+        let transducer = if default {
+            &decode["transducer"]
+        } else {
+            &decode["transducer_stream"][&tag]
+        };
         self.exact(&format!("{how} {tag} rnnt_ids"), &found["rnnt_ids"], &transducer["tokens"]);
-        self.exact(&format!("{how} {tag} rnnt_frames"), &found["rnnt_frames"], &transducer["timestamps"]);
+        self.exact(
+            &format!("{how} {tag} rnnt_frames"),
+            &found["rnnt_frames"],
+            &transducer["timestamps"],
+        );
         match transducer["durations"].as_array() {
             Some(durations) if !durations.is_empty() => {
                 self.exact(&format!("{how} tdt_durations"), &found["tdt_durations"], &transducer["durations"]);
@@ -143,14 +178,34 @@ impl Case {
             let tag = format!("att_{}_{}", context[0], context[1]);
             let offline = self.run(Some(context), true, language);
             self.near(&format!("offline {tag} mel"), &offline["mel"], &self.mel(), MEL);
-            self.near(&format!("offline {tag} subsampled"), &offline["subsampled"], &self.encoder[&format!("{first}/pre_encode")], SUBSAMPLED);
-            self.near(&format!("offline {tag} encoder"), &offline["encoder"], &self.encoder[&format!("{tag}/encoder")], ENCODER);
+            self.near(
+                &format!("offline {tag} subsampled"),
+                &offline["subsampled"],
+                &self.encoder[&format!("{first}/pre_encode")],
+                SUBSAMPLED,
+            );
+            self.near(
+                &format!("offline {tag} encoder"),
+                &offline["encoder"],
+                &self.encoder[&format!("{tag}/encoder")],
+                ENCODER,
+            );
             self.heads("offline", context, &offline);
             if self.model.manifest.live {
                 let streamed = self.run(Some(context), false, language);
                 self.near(&format!("streamed {tag} mel"), &streamed["mel"], &self.mel(), MEL);
-                self.near(&format!("streamed {tag} subsampled"), &streamed["subsampled"], &offline["subsampled"], 0.0);
-                self.near(&format!("streamed {tag} encoder"), &streamed["encoder"], &self.stream[&format!("{tag}/encoder")], ENCODER);
+                self.near(
+                    &format!("streamed {tag} subsampled"),
+                    &streamed["subsampled"],
+                    &offline["subsampled"],
+                    0.0,
+                );
+                self.near(
+                    &format!("streamed {tag} encoder"),
+                    &streamed["encoder"],
+                    &self.stream[&format!("{tag}/encoder")],
+                    ENCODER,
+                );
                 self.heads("streamed", context, &streamed);
             }
         }
@@ -162,11 +217,21 @@ impl Case {
         let plain = decoder.plain(&self.encoder[&format!("{first}/encoder")].1, language).unwrap();
         if arch.ctc {
             let (shape, _) = &self.decode["ctc_log_probs"];
-            self.near("head ctc_log_probs", &(shape.clone(), plain.ctc_log_probs), &self.decode["ctc_log_probs"], LOG_PROBS);
+            self.near(
+                "head ctc_log_probs",
+                &(shape.clone(), plain.ctc_log_probs),
+                &self.decode["ctc_log_probs"],
+                LOG_PROBS,
+            );
         }
         // Without a context the model's default is taken.
         let default = self.run(None, true, language);
-        self.near("default encoder", &default["encoder"], &self.encoder[&format!("{first}/encoder")], ENCODER);
+        self.near(
+            "default encoder",
+            &default["encoder"],
+            &self.encoder[&format!("{first}/encoder")],
+            ENCODER,
+        );
     }
 }
 
@@ -208,9 +273,15 @@ fn what_cannot_be_dumped_is_refused() {
     let audio = fixtures().join("audio_b.wav");
     let refusal = |case: &Case, audio: &Path, options: DumpOptions| format!("{:#}", dump(&case.model, audio, &file, &options).unwrap_err());
     assert!(refusal(&tdt, &audio, DumpOptions::default()).contains("use --offline"));
-    let none = DumpOptions { context: Some([70, 2]), ..DumpOptions::default() };
+    let none = DumpOptions {
+        context: Some([70, 2]),
+        ..DumpOptions::default()
+    };
     assert!(refusal(&hybrid, &audio, none).contains("has no context [70, 2]"));
-    let locale = DumpOptions { language: Some("xx-XX".into()), ..DumpOptions::default() };
+    let locale = DumpOptions {
+        language: Some("xx-XX".into()),
+        ..DumpOptions::default()
+    };
     assert!(refusal(&prompt, &audio, locale).contains("no prompt for locale xx-XX"));
     assert!(refusal(&hybrid, &fixtures().join("stream_hybrid/expected.json"), DumpOptions::default()).contains("cannot be read as audio"));
     assert!(refusal(&hybrid, &fixtures().join("none.wav"), DumpOptions::default()).contains("cannot be read as audio"));

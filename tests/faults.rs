@@ -111,7 +111,7 @@ async fn two_hundred_broken_connections_leave_every_slot_free() {
         }
         match n % 3 {
             0 => live.abort(),
-            1 => drop(live.text(CLOSE_STREAM).await),
+            1 => live.text(CLOSE_STREAM).await,
             _ => {
                 live.text(common::client::FINALIZE).await;
                 live.abort();

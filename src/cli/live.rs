@@ -38,7 +38,7 @@ pub(super) async fn transcribe(file: &Path, config: &Config, scheduler: &Handle,
     let options = parse_live("")?;
     let spec = AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false };
     let info = StreamInfo { request_id: Uuid::now_v7(), created: String::new(), model: served.select(None, None, None)? };
-    let vocabulary: Arc<dyn Vocabulary + Send + Sync> = Arc::clone(&served.vocabulary) as _;
+    let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let rules = api::live_rules(&config.stream, served.right(context));
     let session = Session::new(options, spec, info, rules, vocabulary, Instant::now())?;
     let pipe = Rc::new(Pipe::new(usize::MAX, Arc::new(Budget::new(config.stream.undecoded_budget_bytes))));

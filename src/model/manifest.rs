@@ -161,7 +161,10 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Manifest = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            ManifestError::Toml { line: before.matches('\n').count() + 1, message: error.message().to_owned() }
+            ManifestError::Toml {
+                line: before.matches('\n').count() + 1,
+                message: error.message().to_owned(),
+            }
         })?;
         manifest.validate()?;
         Ok(manifest)
@@ -184,7 +187,11 @@ impl Manifest {
 
     /// Place of [`Manifest::default_context`] in the architecture's list.
     pub fn default_context_index(&self) -> Option<usize> {
-        self.arch.encoder.contexts.iter().position(|context| *context == self.default_context)
+        self.arch
+            .encoder
+            .contexts
+            .iter()
+            .position(|context| *context == self.default_context)
     }
 
     /// True if the model answers to this name: its own, an alias, or its uuid.
@@ -202,17 +209,30 @@ impl Manifest {
         }
         let wrong = |key, problem: String| Err(ManifestError::Value { key, problem });
         if !is_name(&self.name) {
-            return wrong("name", format!("{:?} is no name: 1 to {MAX_WORD} letters, digits, `-`, `_` and `.`, not first a `.`", self.name));
+            return wrong(
+                "name",
+                format!(
+                    "{:?} is no name: 1 to {MAX_WORD} letters, digits, `-`, `_` and `.`, not first a `.`",
+                    self.name
+                ),
+            );
         }
         for (key, words) in [("aliases", &self.aliases), ("languages", &self.languages)] {
             if words.len() > MAX_WORDS {
                 return wrong(key, format!("has {} entries, at most {MAX_WORDS} are allowed", words.len()));
             }
             if let Some(bad) = words.iter().find(|word| !is_name(word)) {
-                return wrong(key, format!("has {bad:?}: 1 to {MAX_WORD} letters, digits, `-`, `_` and `.` are allowed"));
+                return wrong(
+                    key,
+                    format!("has {bad:?}: 1 to {MAX_WORD} letters, digits, `-`, `_` and `.` are allowed"),
+                );
             }
         }
-        for (key, word) in [("canonical_name", self.canonical_name.as_ref()), ("architecture", Some(&self.architecture)), ("version", Some(&self.version))] {
+        for (key, word) in [
+            ("canonical_name", self.canonical_name.as_ref()),
+            ("architecture", Some(&self.architecture)),
+            ("version", Some(&self.version)),
+        ] {
             if word.is_some_and(|word| word.is_empty() || word.len() > MAX_WORD || word.contains(char::is_control)) {
                 return wrong(key, format!("is empty, longer than {MAX_WORD} bytes or has control characters"));
             }
@@ -221,7 +241,10 @@ impl Manifest {
             return wrong("live", "is true, but the architecture cannot run chunk by chunk".into());
         }
         if self.default_context_index().is_none() {
-            return wrong("default_context", format!("{:?} is not one of arch.encoder.contexts", self.default_context));
+            return wrong(
+                "default_context",
+                format!("{:?} is not one of arch.encoder.contexts", self.default_context),
+            );
         }
         match self.head() {
             Head::Ctc if !self.arch.ctc => return wrong("decode.head", "is ctc, but the model has no such head".into()),
@@ -234,11 +257,22 @@ impl Manifest {
             if prompt.dictionary.values().any(|&slot| slot >= prompt.slots) {
                 return wrong("arch.prompt.dictionary", format!("names a slot of {} or more", prompt.slots));
             }
-            if prompt.default.as_ref().is_some_and(|locale| !prompt.dictionary.contains_key(locale)) {
+            if prompt
+                .default
+                .as_ref()
+                .is_some_and(|locale| !prompt.dictionary.contains_key(locale))
+            {
                 return wrong("arch.prompt.default", "is not in the dictionary".into());
             }
         }
-        for sum in [Some(&self.checksums.weights), Some(&self.checksums.vocabulary), self.checksums.lm.as_ref()].into_iter().flatten() {
+        for sum in [
+            Some(&self.checksums.weights),
+            Some(&self.checksums.vocabulary),
+            self.checksums.lm.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        {
             if sum.len() != 64 || !sum.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
                 return wrong("checksums", "has something else than 64 lower-case hexadecimal digits".into());
             }
@@ -259,7 +293,11 @@ fn validate_lm(lm: &LanguageModel, head: Head) -> Result<(), ManifestError> {
     if !is_name(&lm.file) {
         return wrong("decode.lm.file", format!("{:?} is not a plain file name", lm.file));
     }
-    for (key, value) in [("decode.lm.weight", lm.weight), ("decode.lm.word_bonus", lm.word_bonus), ("decode.lm.unknown_penalty", lm.unknown_penalty)] {
+    for (key, value) in [
+        ("decode.lm.weight", lm.weight),
+        ("decode.lm.word_bonus", lm.word_bonus),
+        ("decode.lm.unknown_penalty", lm.unknown_penalty),
+    ] {
         if !(-100.0..=100.0).contains(&value) {
             return wrong(key, format!("is {value}, outside -100 to 100"));
         }
@@ -277,7 +315,13 @@ pub fn is_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -352,10 +396,22 @@ contexts = [[70, 6], [70, 13]]
             ("\"nova-3\",", "\"nova 3\",", "aliases has \"nova 3\""),
             ("\"en\",", "\"\",", "languages has \"\""),
             ("version = \"2026-11-20.1\"", "version = \"\"", "version is empty"),
-            ("default_context = [70, 6]", "default_context = [70, 7]", "default_context [70, 7] is not one of arch.encoder.contexts"),
-            ("attention = \"chunked\"", "attention = \"regular\"", "live is true, but the architecture cannot"),
+            (
+                "default_context = [70, 6]",
+                "default_context = [70, 7]",
+                "default_context [70, 7] is not one of arch.encoder.contexts",
+            ),
+            (
+                "attention = \"chunked\"",
+                "attention = \"regular\"",
+                "live is true, but the architecture cannot",
+            ),
             ("head = \"ctc\"", "head = \"transducer\"", "decode.head is transducer, but"),
-            ("file = \"lm.bin\"", "file = \"../lm.bin\"", "decode.lm.file \"../lm.bin\" is not a plain file name"),
+            (
+                "file = \"lm.bin\"",
+                "file = \"../lm.bin\"",
+                "decode.lm.file \"../lm.bin\" is not a plain file name",
+            ),
             ("beam_width = 16", "beam_width = 0", "decode.lm.beam_width is 0"),
             ("weight = 0.5", "weight = nan", "decode.lm.weight is NaN"),
             ("lm = \"0000", "# \"0000", "checksums.lm must be given"),

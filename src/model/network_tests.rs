@@ -391,7 +391,7 @@ fn impossible_steps_are_refused_and_consume_nothing() {
 /// Random tensors of exactly the shapes that the network asks for, biases included or not.
 fn invented(arch: &Architecture, biases: bool) -> Network {
     let mut weights = Weights::default();
-    let mut add = |weights: &mut Weights, name: String, shape: Vec<usize>| {
+    let add = |weights: &mut Weights, name: String, shape: Vec<usize>| {
         let count: usize = shape.iter().product();
         let fan = if shape.len() > 1 { (count / shape[0]) as f32 } else { 4.0 };
         let mut data: Vec<f32> = noise(count, name.len() as u32 * 31 + name.bytes().map(u32::from).sum::<u32>());

@@ -128,9 +128,15 @@ impl Tokenizer {
         if let Some(at) = pieces.iter().position(|piece| piece.is_empty() || piece.contains(['\n', '\r'])) {
             return Err(TokenizerError::Piece(at));
         }
-        let ranges = settings.languages.iter().fold(0usize, |sum, range| sum.saturating_add(range.pieces));
+        let ranges = settings
+            .languages
+            .iter()
+            .fold(0usize, |sum, range| sum.saturating_add(range.pieces));
         if !settings.languages.is_empty() && ranges != pieces.len() {
-            return Err(TokenizerError::Ranges { ranges, pieces: pieces.len() });
+            return Err(TokenizerError::Ranges {
+                ranges,
+                pieces: pieces.len(),
+            });
         }
         let mut pieces: Vec<(String, Kind)> = pieces
             .into_iter()
@@ -184,7 +190,10 @@ impl Tokenizer {
 
     /// The id of a piece (`<EOU>`); the first one if several share the spelling.
     pub fn find(&self, piece: &str) -> Option<u32> {
-        self.pieces.iter().position(|(text, _)| text == piece).and_then(|at| u32::try_from(at).ok())
+        self.pieces
+            .iter()
+            .position(|(text, _)| text == piece)
+            .and_then(|at| u32::try_from(at).ok())
     }
 
     /// The language of an id in an aggregate vocabulary.
@@ -211,7 +220,9 @@ impl Tokenizer {
     /// True for pieces that are no words: control pieces, language tags (`<en-US>`), `<EOU>` (end of utterance) and
     /// `<EOB>` (end of back-channel). [`Tokenizer::decode`] writes all but the control pieces; callers leave them out.
     pub fn is_special(&self, id: u32) -> bool {
-        self.entry(id).is_some_and(|(piece, kind)| *kind == Kind::Control || matches!(piece.as_str(), "<EOU>" | "<EOB>") || language_tag(piece).is_some())
+        self.entry(id).is_some_and(|(piece, kind)| {
+            *kind == Kind::Control || matches!(piece.as_str(), "<EOU>" | "<EOB>") || language_tag(piece).is_some()
+        })
     }
 
     /// The language that a piece announces (`en-US` for `<en-US>`).
@@ -232,7 +243,11 @@ impl Tokenizer {
             append_bytes(&mut text, &mut bytes);
             match (kind, self.settings.style) {
                 (Kind::Normal, Style::SentencePiece) => {
-                    let piece = if text.is_empty() { piece.strip_prefix(WORD_START).unwrap_or(piece) } else { piece };
+                    let piece = if text.is_empty() {
+                        piece.strip_prefix(WORD_START).unwrap_or(piece)
+                    } else {
+                        piece
+                    };
                     text.extend(piece.chars().map(|letter| if letter == WORD_START { ' ' } else { letter }));
                 }
                 (Kind::Normal, Style::WordPiece) => match piece.strip_prefix("##") {
@@ -255,14 +270,27 @@ impl Tokenizer {
 
 /// Kinds that the pieces' texts do not tell, for [`TokenizerSettings::exceptions`].
 pub(super) fn exceptions(kinds: &BTreeMap<u32, Kind>, pieces: &[String], style: Style) -> Vec<Exception> {
-    let told = |id: &u32| usize::try_from(*id).ok().and_then(|id| pieces.get(id)).map(|piece| Kind::of(piece, style));
-    kinds.iter().filter(|(id, kind)| told(id) != Some(**kind)).map(|(&id, &kind)| Exception { id, kind }).collect()
+    let told = |id: &u32| {
+        usize::try_from(*id)
+            .ok()
+            .and_then(|id| pieces.get(id))
+            .map(|piece| Kind::of(piece, style))
+    };
+    kinds
+        .iter()
+        .filter(|(id, kind)| told(id) != Some(**kind))
+        .map(|(&id, &kind)| Exception { id, kind })
+        .collect()
 }
 
 /// The byte of a piece `<0xNN>`.
 fn byte_of(piece: &str) -> Option<u8> {
     let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u8::from_str_radix(digits, 16).ok() } else { None }
+    if digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        u8::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// The tag inside `<xx-XX>`: two or three small letters, then a region or script.
@@ -283,7 +311,13 @@ fn append_bytes(text: &mut String, bytes: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -295,35 +329,70 @@ mod tests {
     fn words_begin_with_a_mark_and_the_first_space_is_dropped() {
         let words = tokenizer(&["<unk>", "\u{2581}he", "llo", "\u{2581}", "x\u{2581}y"]);
         assert_eq!(words.decode(&[1, 2, 1, 2]), "hello hello");
-        assert_eq!(words.decode(&[3, 1]), "he", "leading white space goes, however many pieces it is made of");
+        assert_eq!(
+            words.decode(&[3, 1]),
+            "he",
+            "leading white space goes, however many pieces it is made of"
+        );
         assert_eq!(words.decode(&[1, 3, 4]), "he x y");
         assert_eq!(words.decode(&[0, 1]), " \u{2047}  he", "an unknown piece brings its own spaces");
         assert_eq!(words.decode(&[]), "");
         assert_eq!(words.decode(&[99, 2]), "llo", "ids outside the vocabulary are skipped");
-        assert_eq!([0, 1, 2, 3, 4, 99].map(|id| words.starts_word(id)), [false, true, false, true, false, false]);
+        assert_eq!(
+            [0, 1, 2, 3, 4, 99].map(|id| words.starts_word(id)),
+            [false, true, false, true, false, false]
+        );
     }
 
     #[test]
     fn bytes_are_joined_to_utf8() {
         let bytes = tokenizer(&["<0xE2>", "<0x82>", "<0xAC>", "a", "<0x4>", "<s>"]);
         assert_eq!(bytes.decode(&[0, 1, 2, 3]), "\u{20ac}a");
-        assert_eq!(bytes.decode(&[3, 0, 1, 3, 2]), "a\u{fffd}\u{fffd}a\u{fffd}", "one mark for each byte that fits nowhere");
+        assert_eq!(
+            bytes.decode(&[3, 0, 1, 3, 2]),
+            "a\u{fffd}\u{fffd}a\u{fffd}",
+            "one mark for each byte that fits nowhere"
+        );
         assert_eq!(bytes.decode(&[0, 5, 1, 2]), "\u{fffd}\u{fffd}\u{fffd}", "control pieces part them");
         assert_eq!(bytes.decode(&[4]), "<0x4>", "not a byte: one digit");
     }
 
     #[test]
     fn special_pieces_are_told_by_text_and_by_exception() {
-        let pieces = ["<unk>", "<s>", "<EOU>", "<EOB>", "<en-US>", "<yue-Hant>", "<b>", "<|go|>", "a-b", "</s>"];
+        let pieces = [
+            "<unk>",
+            "<s>",
+            "<EOU>",
+            "<EOB>",
+            "<en-US>",
+            "<yue-Hant>",
+            "<b>",
+            "<|go|>",
+            "a-b",
+            "</s>",
+        ];
         let settings = TokenizerSettings {
-            exceptions: vec![Exception { id: 7, kind: Kind::Control }, Exception { id: 9, kind: Kind::Normal }],
+            exceptions: vec![
+                Exception {
+                    id: 7,
+                    kind: Kind::Control,
+                },
+                Exception { id: 9, kind: Kind::Normal },
+            ],
             ..TokenizerSettings::default()
         };
         let special = Tokenizer::new(pieces.iter().map(|&piece| piece.to_owned()).collect(), settings.clone()).unwrap();
         let found: Vec<u32> = (0..10).filter(|&id| special.is_special(id)).collect();
         assert_eq!(found, [1, 2, 3, 4, 5, 7]);
-        assert_eq!((special.language_tag(4), special.language_tag(5), special.language_tag(6)), (Some("en-US"), Some("yue-Hant"), None));
-        assert_eq!(special.decode(&[1, 2, 7, 8, 9]), "<EOU>a-b</s>", "control pieces are invisible, user-defined symbols are not");
+        assert_eq!(
+            (special.language_tag(4), special.language_tag(5), special.language_tag(6)),
+            (Some("en-US"), Some("yue-Hant"), None)
+        );
+        assert_eq!(
+            special.decode(&[1, 2, 7, 8, 9]),
+            "<EOU>a-b</s>",
+            "control pieces are invisible, user-defined symbols are not"
+        );
         assert_eq!((special.find("<EOU>"), special.find("none")), (Some(2), None));
         let again = Tokenizer::parse(&special.vocabulary(), settings).unwrap();
         assert_eq!(again, special);
@@ -336,10 +405,22 @@ mod tests {
         assert_eq!(made(&[], plain()), Err(TokenizerError::Size(0)));
         assert_eq!(made(&["a", ""], plain()), Err(TokenizerError::Piece(1)));
         assert_eq!(made(&["a\nb"], plain()), Err(TokenizerError::Piece(0)));
-        let exceptions = vec![Exception { id: 1, kind: Kind::Control }];
-        assert_eq!(made(&["a"], TokenizerSettings { exceptions, ..plain() }), Err(TokenizerError::NoSuchPiece(1)));
-        let languages = vec![LanguageRange { language: "en".into(), pieces: 2 }];
-        assert_eq!(made(&["a"], TokenizerSettings { languages, ..plain() }), Err(TokenizerError::Ranges { ranges: 2, pieces: 1 }));
+        let exceptions = vec![Exception {
+            id: 1,
+            kind: Kind::Control,
+        }];
+        assert_eq!(
+            made(&["a"], TokenizerSettings { exceptions, ..plain() }),
+            Err(TokenizerError::NoSuchPiece(1))
+        );
+        let languages = vec![LanguageRange {
+            language: "en".into(),
+            pieces: 2,
+        }];
+        assert_eq!(
+            made(&["a"], TokenizerSettings { languages, ..plain() }),
+            Err(TokenizerError::Ranges { ranges: 2, pieces: 1 })
+        );
         assert_eq!(Tokenizer::parse("a\n\nb\n", plain()), Err(TokenizerError::Piece(1)));
     }
 }

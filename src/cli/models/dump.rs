@@ -52,7 +52,11 @@ pub fn dump(model: &Model, audio: &Path, out: &Path, options: &DumpOptions) -> a
         (probe.mel, rows) = stream(model, &network, &samples, context)?;
     }
     let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
-    let strategy = if arch.transducer.is_some() { Strategy::Transducer } else { Strategy::Ctc };
+    let strategy = if arch.transducer.is_some() {
+        Strategy::Transducer
+    } else {
+        Strategy::Ctc
+    };
     let locale = options.language.as_deref().filter(|_| arch.prompt.is_some());
     let decoded = Decoder::new(arch, &model.weights, &pieces, strategy)?.plain(&rows, locale)?;
 
@@ -62,7 +66,11 @@ pub fn dump(model: &Model, audio: &Path, out: &Path, options: &DumpOptions) -> a
         Entry::floats("encoder", width, &rows),
     ];
     if arch.ctc {
-        entries.push(Entry::floats("ctc_log_probs", arch.vocabulary.saturating_add(1), &decoded.ctc_log_probs));
+        entries.push(Entry::floats(
+            "ctc_log_probs",
+            arch.vocabulary.saturating_add(1),
+            &decoded.ctc_log_probs,
+        ));
         entries.push(Entry::integers("ctc_ids", &decoded.ctc_ids));
         entries.push(Entry::integers("ctc_frames", &decoded.ctc_frames));
     }
@@ -86,7 +94,10 @@ fn stream(model: &Model, network: &Network, samples: &[f32], context: [i32; 2]) 
     let Some(index) = network.context_index(left, right) else {
         bail!("the model {name} has no context {context:?}; it has {contexts:?}");
     };
-    let Ok(right) = u32::try_from(right).map_err(drop).and_then(|right| if network.streams_in(index) { Ok(right) } else { Err(()) }) else {
+    let Ok(right) = u32::try_from(right)
+        .map_err(drop)
+        .and_then(|right| if network.streams_in(index) { Ok(right) } else { Err(()) })
+    else {
         bail!("the model {name} cannot run chunk by chunk in context {context:?}; use --offline");
     };
     let bins = model.manifest.arch.frontend.mel_bins;
@@ -105,7 +116,12 @@ fn stream(model: &Model, network: &Network, samples: &[f32], context: [i32; 2]) 
         let end = next.is_none();
         let chunk = next.unwrap_or_else(|| chunker.flush());
         frontend.push(&mut heard, &chunk, end, &mut mel);
-        let mut work = [StepInput { state: &mut state, samples: &chunk, start, end }];
+        let mut work = [StepInput {
+            state: &mut state,
+            samples: &chunk,
+            start,
+            end,
+        }];
         rows.extend_from_slice(network.step(index, &mut work, &mut scratch)?.rows);
         start = false;
         if end {
@@ -116,7 +132,12 @@ fn stream(model: &Model, network: &Network, samples: &[f32], context: [i32; 2]) 
 
 /// A file as mono samples at 16 kHz, at most the longest utterance.
 fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
-    let mut intake = Intake::new(AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false })?;
+    let mut intake = Intake::new(AudioSpec {
+        encoding: None,
+        rate: None,
+        channels: 1,
+        multichannel: false,
+    })?;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE) {
@@ -130,18 +151,35 @@ fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
         }
     }
     intake.finish(&mut lanes)?;
-    lanes.into_iter().next().filter(|lane| !lane.is_empty()).context("it has no samples")
+    lanes
+        .into_iter()
+        .next()
+        .filter(|lane| !lane.is_empty())
+        .context("it has no samples")
 }
 
 impl Entry {
     fn floats(name: &'static str, width: usize, values: &[f32]) -> Self {
         let rows = values.len().checked_div(width).unwrap_or(0);
-        Entry { name, dtype: Dtype::F32, shape: vec![rows, width], bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
+        Entry {
+            name,
+            dtype: Dtype::F32,
+            shape: vec![rows, width],
+            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
     }
 
     fn integers(name: &'static str, values: &[u32]) -> Self {
-        let bytes = values.iter().flat_map(|&value| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes()).collect();
-        Entry { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
+        let bytes = values
+            .iter()
+            .flat_map(|&value| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes())
+            .collect();
+        Entry {
+            name,
+            dtype: Dtype::I32,
+            shape: vec![values.len()],
+            bytes,
+        }
     }
 }
 

@@ -112,9 +112,21 @@ pub fn run(command: ModelsCommand, out: &mut impl Write) -> anyhow::Result<()> {
             writeln!(out, "{} has a language model of {bytes} bytes", folder.display())?;
             Ok(())
         }
-        ModelsCommand::Dump { model, audio, out: file, context, offline, language, place } => {
+        ModelsCommand::Dump {
+            model,
+            audio,
+            out: file,
+            context,
+            offline,
+            language,
+            place,
+        } => {
             let loaded = store::resolve(&place.directory()?, &model).with_context(|| format!("the model {model} cannot be loaded"))?;
-            let options = DumpOptions { context, offline, language };
+            let options = DumpOptions {
+                context,
+                offline,
+                language,
+            };
             for (name, shape) in dump(&loaded, &audio, &file, &options)? {
                 writeln!(out, "{name:<14} {shape:?}")?;
             }
@@ -167,11 +179,26 @@ pub fn inspect(models_dir: &Path, name: &str, out: &mut impl Write) -> anyhow::R
     let parameters: usize = model.weights.iter().map(|(_, tensor)| tensor.data.len()).sum();
     let contexts: Vec<String> = encoder.contexts.iter().map(|context| shown_context(manifest, *context)).collect();
     let transducer = arch.transducer.as_ref().map(|sizes| {
-        let kind = if sizes.durations.is_empty() { "RNN-T".into() } else { format!("TDT {:?}", sizes.durations) };
-        format!("{kind}, {} LSTM of {}, joint {}", sizes.prediction_layers, sizes.prediction_width, sizes.joint_width)
+        let kind = if sizes.durations.is_empty() {
+            "RNN-T".into()
+        } else {
+            format!("TDT {:?}", sizes.durations)
+        };
+        format!(
+            "{kind}, {} LSTM of {}, joint {}",
+            sizes.prediction_layers, sizes.prediction_width, sizes.joint_width
+        )
     });
-    let heads = [arch.ctc.then(|| "CTC".to_owned()), transducer].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    let lm = manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref()).map(|lm| format!("{} (weight {})", lm.file, lm.weight));
+    let heads = [arch.ctc.then(|| "CTC".to_owned()), transducer]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; ");
+    let lm = manifest
+        .decode
+        .as_ref()
+        .and_then(|decode| decode.lm.as_ref())
+        .map(|lm| format!("{} (weight {})", lm.file, lm.weight));
     let rows = [
         ("name", manifest.name.clone()),
         ("aliases", or_dash(&manifest.aliases)),
@@ -182,13 +209,34 @@ pub fn inspect(models_dir: &Path, name: &str, out: &mut impl Write) -> anyhow::R
         ("live, files", format!("{}, {}", yes(manifest.live), yes(manifest.files))),
         ("licence", or_dash(std::slice::from_ref(&manifest.licence))),
         ("source", or_dash(std::slice::from_ref(&manifest.provenance.source))),
-        ("front end", format!("{} mel bins, normalization {:?}", arch.frontend.mel_bins, arch.frontend.normalize)),
-        ("encoder", format!("{} blocks of width {}, {} heads, kernel {}", encoder.layers, encoder.width, encoder.heads, encoder.conv_kernel)),
+        (
+            "front end",
+            format!("{} mel bins, normalization {:?}", arch.frontend.mel_bins, arch.frontend.normalize),
+        ),
+        (
+            "encoder",
+            format!(
+                "{} blocks of width {}, {} heads, kernel {}",
+                encoder.layers, encoder.width, encoder.heads, encoder.conv_kernel
+            ),
+        ),
         ("contexts", contexts.join("  ")),
         ("heads", heads),
-        ("decodes with", format!("{}{}", if manifest.head() == Head::Ctc { "CTC" } else { "transducer" }, lm.map_or(String::new(), |lm| format!(" and {lm}")))),
+        (
+            "decodes with",
+            format!(
+                "{}{}",
+                if manifest.head() == Head::Ctc { "CTC" } else { "transducer" },
+                lm.map_or(String::new(), |lm| format!(" and {lm}"))
+            ),
+        ),
         ("vocabulary", format!("{} pieces", model.tokenizer.len())),
-        ("prompt", arch.prompt.as_ref().map_or("-".into(), |prompt| format!("{} locales", prompt.dictionary.len()))),
+        (
+            "prompt",
+            arch.prompt
+                .as_ref()
+                .map_or("-".into(), |prompt| format!("{} locales", prompt.dictionary.len())),
+        ),
         ("parameters", format!("{parameters} in {} tensors", model.weights.iter().count())),
         ("checks", "checksums and shapes are right".to_owned()),
     ];
@@ -200,9 +248,20 @@ pub fn import(file: &Path, models_dir: &Path, name: Option<&str>, precision: Pre
     let manifest = store::import(file, models_dir, name, precision).with_context(|| format!("{} cannot be imported", file.display()))?;
     let folder = models_dir.join(&manifest.name);
     let size = std::fs::metadata(folder.join("weights.safetensors"))?.len();
-    writeln!(out, "imported {} ({}, {:.1} MB) into {}", manifest.name, manifest.architecture, in_megabytes(size), folder.display())?;
+    writeln!(
+        out,
+        "imported {} ({}, {:.1} MB) into {}",
+        manifest.name,
+        manifest.architecture,
+        in_megabytes(size),
+        folder.display()
+    )?;
     if manifest.aliases.is_empty() || manifest.languages.is_empty() || manifest.licence.is_empty() {
-        writeln!(out, "aliases, languages, version and licence can be set in {}", folder.join("model.toml").display())?;
+        writeln!(
+            out,
+            "aliases, languages, version and licence can be set in {}",
+            folder.join("model.toml").display()
+        )?;
     }
     Ok(())
 }
@@ -214,7 +273,10 @@ fn in_megabytes(bytes: u64) -> f64 {
 
 fn shown_context(manifest: &Manifest, context: [i32; 2]) -> String {
     let [left, right] = context;
-    format!("[{left}, {right}]{}", if context == manifest.default_context { " (default)" } else { "" })
+    format!(
+        "[{left}, {right}]{}",
+        if context == manifest.default_context { " (default)" } else { "" }
+    )
 }
 
 fn yes(value: bool) -> String {
@@ -228,7 +290,13 @@ fn or_dash(words: &[String]) -> String {
 
 /// Columns as wide as their longest entry; the last one as it is.
 fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]], out: &mut impl Write) -> anyhow::Result<()> {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
@@ -238,12 +306,21 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]], out: &mut impl Write)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::as_conversions, clippy::panic)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
     fn fixture(model: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle").join(model).join("model.nemo")
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/oracle")
+            .join(model)
+            .join("model.nemo")
     }
 
     fn text(command: impl FnOnce(&mut Vec<u8>) -> anyhow::Result<()>) -> String {
@@ -258,7 +335,10 @@ mod tests {
         let models = directory.path();
         assert!(text(|out| list(models, out)).contains("no models under"));
         let said = text(|out| import(&fixture("stream_hybrid"), models, Some("one"), Precision::F16, out));
-        assert!(said.contains("imported one (fastconformer-rnnt-ctc, ") && said.contains("can be set in"), "{said}");
+        assert!(
+            said.contains("imported one (fastconformer-rnnt-ctc, ") && said.contains("can be set in"),
+            "{said}"
+        );
         text(|out| import(&fixture("offline_tdt"), models, Some("two"), Precision::F32, out));
         std::fs::create_dir(models.join("three")).unwrap();
         std::fs::write(models.join("three/model.toml"), "format = 1").unwrap();
@@ -267,9 +347,18 @@ mod tests {
         assert_eq!(lines.len(), 4, "{table}");
         assert!(lines[1].starts_with("one   fastconformer-rnnt-ctc  yes   yes"), "{table}");
         assert!(lines[2].starts_with("two   fastconformer-tdt       no    yes"), "{table}");
-        assert!(lines[3].starts_with("three: cannot be used: model.toml, line 1: missing field `name`"), "{table}");
+        assert!(
+            lines[3].starts_with("three: cannot be used: model.toml, line 1: missing field `name`"),
+            "{table}"
+        );
         let shown = text(|out| inspect(models, "one", out));
-        for wanted in ["[70, 13] (default)  [70, 6]", "CTC; RNN-T, 1 LSTM of 64, joint 64", "128 pieces", "138 tensors", "checksums and shapes are right"] {
+        for wanted in [
+            "[70, 13] (default)  [70, 6]",
+            "CTC; RNN-T, 1 LSTM of 64, joint 64",
+            "128 pieces",
+            "138 tensors",
+            "checksums and shapes are right",
+        ] {
             assert!(shown.contains(wanted), "{wanted}: {shown}");
         }
         assert!(inspect(models, "none", &mut Vec::new()).is_err());

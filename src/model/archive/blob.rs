@@ -18,7 +18,10 @@ impl<R: Read + Seek> Blob<R> {
         let available = inner.seek(SeekFrom::End(0))?;
         match start.checked_add(len) {
             Some(end) if end <= available => Ok(Blob { inner, start, len }),
-            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{len} bytes announced, the file ends before"))),
+            _ => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{len} bytes announced, the file ends before"),
+            )),
         }
     }
 

@@ -4,7 +4,10 @@
 //! file; values are read later, tensor by tensor, as f32. Memory is therefore bounded by what the file really holds.
 //! Called by the archive reader.
 
-#![allow(clippy::as_conversions, reason = "64- and 32-bit numbers of the file become f32, which is the purpose")]
+#![allow(
+    clippy::as_conversions,
+    reason = "64- and 32-bit numbers of the file become f32, which is the purpose"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek};
@@ -69,24 +72,34 @@ impl<R: Read + Seek> Checkpoint<R> {
         let mut zip = Zip::open(blob)?;
         let folder = zip
             .names()
-            .find_map(|name| name.strip_suffix("data.pkl").filter(|folder| folder.ends_with('/') && folder.matches('/').count() == 1))
+            .find_map(|name| {
+                name.strip_suffix("data.pkl")
+                    .filter(|folder| folder.ends_with('/') && folder.matches('/').count() == 1)
+            })
             .ok_or_else(|| ZipError::Missing("data.pkl".into()))?
             .to_owned();
         if let Ok(order) = zip.read(&format!("{folder}byteorder"), 16)
             && order != b"little"
         {
-            return Err(CheckpointError::ByteOrder(String::from_utf8_lossy(&order).escape_default().collect()));
+            return Err(CheckpointError::ByteOrder(
+                String::from_utf8_lossy(&order).escape_default().collect(),
+            ));
         }
         let mut tensors = pickle::state_dict(&zip.read(&format!("{folder}data.pkl"), MAX_PICKLE)?)?;
         tensors.retain(|name, _| keep(name));
         let mut elements = 0u64;
         for (name, tensor) in &tensors {
             let stored = zip.size(&format!("{folder}data/{}", tensor.storage))?;
-            let wrong = |problem| CheckpointError::Tensor { name: name.clone(), problem };
+            let wrong = |problem| CheckpointError::Tensor {
+                name: name.clone(),
+                problem,
+            };
             if tensor.storage_len.checked_mul(element_size(tensor.element)) != Some(stored) {
                 return Err(wrong("has a storage of another size than announced"));
             }
-            let count = element_count(tensor).filter(|&count| count <= tensor.storage_len).ok_or_else(|| wrong("is larger than its storage"))?;
+            let count = element_count(tensor)
+                .filter(|&count| count <= tensor.storage_len)
+                .ok_or_else(|| wrong("is larger than its storage"))?;
             if count > 0 && last_element(tensor).is_none_or(|last| last >= tensor.storage_len) {
                 return Err(wrong("reaches beyond its storage"));
             }
@@ -94,7 +107,10 @@ impl<R: Read + Seek> Checkpoint<R> {
         }
         // Four times what a file of f32 without shared storages has.
         if elements > zip.len() {
-            return Err(CheckpointError::TooLarge { elements, bytes: zip.len() });
+            return Err(CheckpointError::TooLarge {
+                elements,
+                bytes: zip.len(),
+            });
         }
         Ok(Checkpoint { zip, folder, tensors })
     }
@@ -117,7 +133,10 @@ impl<R: Read + Seek> Checkpoint<R> {
 
     /// Reads the values of one tensor.
     pub(super) fn read(&mut self, name: &str) -> Result<Tensor, CheckpointError> {
-        let wrong = |problem| CheckpointError::Tensor { name: name.to_owned(), problem };
+        let wrong = |problem| CheckpointError::Tensor {
+            name: name.to_owned(),
+            problem,
+        };
         let record = self.tensors.get(name).cloned().ok_or_else(|| wrong("does not exist"))?;
         let shape: Vec<usize> = record.shape.iter().map(|&size| size as usize).collect();
         let count = shape.iter().product::<usize>();
@@ -136,7 +155,11 @@ impl<R: Read + Seek> Checkpoint<R> {
             position += block.len() as u64;
             convert(record.element, &block, &mut values);
         }
-        let data = if contiguous(&record) { values } else { gather(&record, &values, count) };
+        let data = if contiguous(&record) {
+            values
+        } else {
+            gather(&record, &values, count)
+        };
         if data.iter().any(|value| !value.is_finite()) {
             return Err(wrong("has a value that is not a finite number"));
         }
@@ -159,9 +182,13 @@ fn element_count(tensor: &TensorRecord) -> Option<u64> {
 
 /// Index in the storage of the last element; `None` on overflow.
 fn last_element(tensor: &TensorRecord) -> Option<u64> {
-    tensor.shape.iter().zip(&tensor.stride).try_fold(tensor.offset, |last, (&size, &stride)| {
-        size.saturating_sub(1).checked_mul(stride).and_then(|reach| last.checked_add(reach))
-    })
+    tensor
+        .shape
+        .iter()
+        .zip(&tensor.stride)
+        .try_fold(tensor.offset, |last, (&size, &stride)| {
+            size.saturating_sub(1).checked_mul(stride).and_then(|reach| last.checked_add(reach))
+        })
 }
 
 /// True if the elements follow one another in row-major order.

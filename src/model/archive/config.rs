@@ -95,10 +95,14 @@ impl Config {
         }
         let budget = Cell::new(MAX_NODES);
         let seed = NodeSeed { budget: &budget, depth: 0 };
-        let mut root = seed.deserialize(yaml_serde::Deserializer::from_str(text)).map_err(|error| ConfigError::Yaml(Box::new(error)))?;
+        let mut root = seed
+            .deserialize(yaml_serde::Deserializer::from_str(text))
+            .map_err(|error| ConfigError::Yaml(Box::new(error)))?;
         if let Node::Map(groups) = &mut root
             && !groups.iter().any(|(name, _)| name == "encoder")
-            && let Some(at) = groups.iter().position(|(name, node)| name == "model" && matches!(node, Node::Map(_)))
+            && let Some(at) = groups
+                .iter()
+                .position(|(name, node)| name == "model" && matches!(node, Node::Map(_)))
         {
             root = groups.swap_remove(at).1;
         }
@@ -108,7 +112,8 @@ impl Config {
     /// The setting at a dotted key, references followed; `None` if it is absent or null.
     pub(super) fn get(&self, key: &str) -> Result<Option<&Node>, ConfigError> {
         let path: Vec<&str> = key.split('.').collect();
-        self.find(&path, &mut MAX_HOPS.clone()).map(|found| found.map(|(_, node)| node).filter(|node| **node != Node::Null))
+        self.find(&path, &mut MAX_HOPS.clone())
+            .map(|found| found.map(|(_, node)| node).filter(|node| **node != Node::Null))
     }
 
     /// Follows `path` from the root; gives the node with its own path, which differs where a reference was followed.
@@ -117,11 +122,18 @@ impl Config {
         let mut node = &self.root;
         for (index, part) in path.iter().enumerate() {
             let Node::Map(items) = node else { return Ok(None) };
-            let Some((_, child)) = items.iter().find(|(name, _)| name == part) else { return Ok(None) };
+            let Some((_, child)) = items.iter().find(|(name, _)| name == part) else {
+                return Ok(None);
+            };
             (node, place) = (child, [place, vec![(*part).to_owned()]].concat());
             let Node::Text(text) = node else { continue };
-            let Some(reference) = text.strip_prefix("${").and_then(|text| text.strip_suffix('}')) else { continue };
-            let wrong = || ConfigError::Reference { key: path.get(..=index).unwrap_or_default().join("."), reference: text.clone() };
+            let Some(reference) = text.strip_prefix("${").and_then(|text| text.strip_suffix('}')) else {
+                continue;
+            };
+            let wrong = || ConfigError::Reference {
+                key: path.get(..=index).unwrap_or_default().join("."),
+                reference: text.clone(),
+            };
             *hops = hops.checked_sub(1).ok_or_else(wrong)?;
             let target = self.target(&place, reference).ok_or_else(wrong)?;
             let target: Vec<&str> = target.iter().map(String::as_str).collect();
@@ -183,7 +195,12 @@ impl Config {
             None => Ok(None),
             Some(Node::List(items)) => {
                 let number = |item: &Node| if let Node::Int(value) = item { Some(*value) } else { None };
-                items.iter().map(number).collect::<Option<_>>().map(Some).ok_or_else(|| self.mistyped(key, "a list of whole numbers"))
+                items
+                    .iter()
+                    .map(number)
+                    .collect::<Option<_>>()
+                    .map(Some)
+                    .ok_or_else(|| self.mistyped(key, "a list of whole numbers"))
             }
             Some(_) => Err(self.mistyped(key, "a list of whole numbers")),
         }
@@ -200,12 +217,20 @@ impl Config {
 
     /// Refuses a setting whose value is not implemented.
     pub(super) fn unsupported(&self, key: &str, supported: impl Into<String>) -> ConfigError {
-        ConfigError::Unsupported { key: key.to_owned(), found: self.shown(key), supported: supported.into() }
+        ConfigError::Unsupported {
+            key: key.to_owned(),
+            found: self.shown(key),
+            supported: supported.into(),
+        }
     }
 
     /// Refuses a setting of another type.
     pub(super) fn mistyped(&self, key: &str, wanted: &'static str) -> ConfigError {
-        ConfigError::Type { key: key.to_owned(), found: self.shown(key), wanted }
+        ConfigError::Type {
+            key: key.to_owned(),
+            found: self.shown(key),
+            wanted,
+        }
     }
 
     fn shown(&self, key: &str) -> String {
@@ -249,12 +274,19 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        let left = self.budget.get().checked_sub(1).ok_or_else(|| D::Error::custom(format_args!("more than {MAX_NODES} settings")))?;
+        let left = self
+            .budget
+            .get()
+            .checked_sub(1)
+            .ok_or_else(|| D::Error::custom(format_args!("more than {MAX_NODES} settings")))?;
         self.budget.set(left);
         if self.depth > MAX_DEPTH {
             return Err(D::Error::custom(format_args!("settings nested deeper than {MAX_DEPTH}")));
         }
-        deserializer.deserialize_any(NodeSeed { depth: self.depth + 1, ..self })
+        deserializer.deserialize_any(NodeSeed {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -278,7 +310,9 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
-        i64::try_from(value).map(Node::Int).map_err(|_| E::custom("a whole number is too large"))
+        i64::try_from(value)
+            .map(Node::Int)
+            .map_err(|_| E::custom("a whole number is too large"))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {

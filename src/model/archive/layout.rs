@@ -37,7 +37,17 @@ pub enum LayoutError {
 }
 
 /// Tensors of these groups serve training or decoding elsewhere and are left out.
-const IGNORED: [&str; 9] = ["loss.", "_loss.", "wer.", "_wer.", "ctc_loss.", "ctc_wer.", "spec_augmentation.", "spec_augment.", "interctc."];
+const IGNORED: [&str; 9] = [
+    "loss.",
+    "_loss.",
+    "wer.",
+    "_wer.",
+    "ctc_loss.",
+    "ctc_wer.",
+    "spec_augmentation.",
+    "spec_augment.",
+    "interctc.",
+];
 
 /// True for tensors that inference needs; others are dropped on import.
 pub(super) fn needed(name: &str) -> bool {
@@ -46,7 +56,13 @@ pub(super) fn needed(name: &str) -> bool {
 
 /// Mel frequencies left after the three strided convolutions.
 fn subsampled_bins(arch: &Architecture) -> usize {
-    let halve = |bins: usize| if arch.encoder.causal_subsampling { bins / 2 + 1 } else { bins.div_ceil(2) };
+    let halve = |bins: usize| {
+        if arch.encoder.causal_subsampling {
+            bins / 2 + 1
+        } else {
+            bins.div_ceil(2)
+        }
+    };
     (0..3).fold(arch.frontend.mel_bins, |bins, _| halve(bins))
 }
 
@@ -71,7 +87,11 @@ pub fn check(arch: &Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Resu
     for (name, found) in shapes {
         let wanted = *known.get(name).ok_or_else(|| LayoutError::Unknown(name.clone()))?;
         if wanted != found {
-            return Err(LayoutError::Shape { name: name.clone(), found: found.clone(), wanted: wanted.clone() });
+            return Err(LayoutError::Shape {
+                name: name.clone(),
+                found: found.clone(),
+                wanted: wanted.clone(),
+            });
         }
     }
     Ok(())
@@ -95,12 +115,27 @@ fn check_sizes(arch: &Architecture) -> Result<(), LayoutError> {
         ("contexts", (1..=64).contains(&encoder.contexts.len())),
         ("vocabulary", (1..=1 << 18).contains(&arch.vocabulary)),
         ("ctc", arch.ctc || transducer.is_some()),
-        ("prediction_width", transducer.is_none_or(|sizes| (1..=65_536).contains(&sizes.prediction_width))),
-        ("prediction_layers", transducer.is_none_or(|sizes| (1..=64).contains(&sizes.prediction_layers))),
-        ("joint_width", transducer.is_none_or(|sizes| (1..=65_536).contains(&sizes.joint_width))),
-        ("max_symbols", transducer.is_none_or(|sizes| (1..=1_000).contains(&sizes.max_symbols))),
+        (
+            "prediction_width",
+            transducer.is_none_or(|sizes| (1..=65_536).contains(&sizes.prediction_width)),
+        ),
+        (
+            "prediction_layers",
+            transducer.is_none_or(|sizes| (1..=64).contains(&sizes.prediction_layers)),
+        ),
+        (
+            "joint_width",
+            transducer.is_none_or(|sizes| (1..=65_536).contains(&sizes.joint_width)),
+        ),
+        (
+            "max_symbols",
+            transducer.is_none_or(|sizes| (1..=1_000).contains(&sizes.max_symbols)),
+        ),
         ("durations", transducer.is_none_or(|sizes| sizes.durations.len() <= 1_000)),
-        ("slots", arch.prompt.as_ref().is_none_or(|prompt| (1..=65_536).contains(&prompt.slots))),
+        (
+            "slots",
+            arch.prompt.as_ref().is_none_or(|prompt| (1..=65_536).contains(&prompt.slots)),
+        ),
     ] {
         if !fits {
             return Err(LayoutError::Size(name));
@@ -138,7 +173,10 @@ impl List {
             list.add("decoder.prediction.embed.weight", &[classes, prediction]);
             for layer in 0..transducer.prediction_layers {
                 for side in ["ih", "hh"] {
-                    list.add(format!("decoder.prediction.dec_rnn.lstm.weight_{side}_l{layer}"), &[4 * prediction, prediction]);
+                    list.add(
+                        format!("decoder.prediction.dec_rnn.lstm.weight_{side}_l{layer}"),
+                        &[4 * prediction, prediction],
+                    );
                     list.add(format!("decoder.prediction.dec_rnn.lstm.bias_{side}_l{layer}"), &[4 * prediction]);
                 }
             }
@@ -161,7 +199,14 @@ impl List {
     fn block(&mut self, arch: &Architecture, prefix: &str) {
         let (width, heads, kernel) = (arch.encoder.width, arch.encoder.heads, arch.encoder.conv_kernel);
         let inner = width * arch.encoder.ff_expansion;
-        for norm in ["norm_feed_forward1", "norm_self_att", "norm_conv", "norm_feed_forward2", "norm_out", "conv.batch_norm"] {
+        for norm in [
+            "norm_feed_forward1",
+            "norm_self_att",
+            "norm_conv",
+            "norm_feed_forward2",
+            "norm_out",
+            "conv.batch_norm",
+        ] {
             self.add(format!("{prefix}{norm}.weight"), &[width]);
             self.add(format!("{prefix}{norm}.bias"), &[width]);
         }
@@ -198,6 +243,7 @@ impl List {
     /// A weight, and a bias that exists with `use_bias`.
     fn with_bias(&mut self, name: &str, shape: &[usize]) {
         self.add(format!("{name}.weight"), shape);
-        self.biases.push((format!("{name}.bias"), shape.get(..1).unwrap_or_default().to_vec()));
+        self.biases
+            .push((format!("{name}.bias"), shape.get(..1).unwrap_or_default().to_vec()));
     }
 }

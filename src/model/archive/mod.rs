@@ -98,7 +98,10 @@ pub fn read(path: &Path) -> Result<Published, ArchiveError> {
     let mut shapes = checkpoint.shapes();
     let architecture = settings::architecture(&config, &shapes)?;
     if tokenizer.len() != architecture.vocabulary {
-        return Err(ArchiveError::Vocabulary { pieces: tokenizer.len(), classes: architecture.vocabulary });
+        return Err(ArchiveError::Vocabulary {
+            pieces: tokenizer.len(),
+            classes: architecture.vocabulary,
+        });
     }
     let mut weights = Weights::default();
     let made = [
@@ -117,5 +120,9 @@ pub fn read(path: &Path) -> Result<Published, ArchiveError> {
             weights.insert(name.as_str(), checkpoint.read(name)?);
         }
     }
-    Ok(Published { architecture, weights, tokenizer })
+    Ok(Published {
+        architecture,
+        weights,
+        tokenizer,
+    })
 }

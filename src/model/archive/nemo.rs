@@ -106,7 +106,12 @@ pub(super) fn open(path: &Path) -> Result<Members, NemoError> {
         let read = read_up_to(&mut file, &mut magic)?;
         file.rewind()?;
         if magic.starts_with(&[0x1f, 0x8b]) {
-            let limit = file.metadata()?.len().saturating_mul(GZIP_RATIO).saturating_add(GZIP_SLACK).min(MAX_WEIGHTS + GZIP_SLACK);
+            let limit = file
+                .metadata()?
+                .len()
+                .saturating_mul(GZIP_RATIO)
+                .saturating_add(GZIP_SLACK)
+                .min(MAX_WEIGHTS + GZIP_SLACK);
             let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(limit));
             members(archive.entries()?, &mut found, |entry, _, size| {
                 let mut spool = tempfile::tempfile()?;
@@ -116,7 +121,9 @@ pub(super) fn open(path: &Path) -> Result<Members, NemoError> {
         } else if read == magic.len() && magic.get(257..262) == Some(b"ustar".as_slice()) {
             let weights = file.try_clone()?;
             let mut archive = Archive::new(file);
-            members(archive.entries_with_seek()?, &mut found, |_, position, size| Blob::new(weights.try_clone()?, position, size))?;
+            members(archive.entries_with_seek()?, &mut found, |_, position, size| {
+                Blob::new(weights.try_clone()?, position, size)
+            })?;
         } else {
             return Err(NemoError::NotAnArchive);
         }
@@ -143,11 +150,19 @@ fn members<R: Read>(
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let Some(name) = member_name(&String::from_utf8_lossy(&entry.path_bytes()))? else { continue };
+        let Some(name) = member_name(&String::from_utf8_lossy(&entry.path_bytes()))? else {
+            continue;
+        };
         let size = entry.header().size()?;
         match role(&name) {
             Role::Weights if found.weights.is_some() => return Err(NemoError::Twice(name)),
-            Role::Weights if size > MAX_WEIGHTS => return Err(NemoError::TooLarge { name, size, limit: MAX_WEIGHTS }),
+            Role::Weights if size > MAX_WEIGHTS => {
+                return Err(NemoError::TooLarge {
+                    name,
+                    size,
+                    limit: MAX_WEIGHTS,
+                });
+            }
             Role::Weights => {
                 let position = entry.raw_file_position();
                 found.weights = Some(weights(&mut entry, position, size)?);
@@ -172,7 +187,13 @@ fn directory(path: &Path, found: &mut Found) -> Result<(), NemoError> {
         }
         let size = information.len();
         match role(&name) {
-            Role::Weights if size > MAX_WEIGHTS => return Err(NemoError::TooLarge { name, size, limit: MAX_WEIGHTS }),
+            Role::Weights if size > MAX_WEIGHTS => {
+                return Err(NemoError::TooLarge {
+                    name,
+                    size,
+                    limit: MAX_WEIGHTS,
+                });
+            }
             Role::Weights => found.weights = Some(Blob::new(File::open(item.path())?, 0, size)?),
             Role::Other => {}
             _ => small_member(name, size, &mut File::open(item.path())?, found)?,
@@ -231,7 +252,9 @@ fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// The plain name of a member, without a leading `./`; `None` for members in sub-folders.
 fn member_name(stored: &str) -> Result<Option<String>, NemoError> {
     if stored.starts_with('/') || stored.split(['/', '\\']).any(|part| part == "..") {
-        return Err(NemoError::Escapes(stored.chars().take(120).flat_map(char::escape_default).collect()));
+        return Err(NemoError::Escapes(
+            stored.chars().take(120).flat_map(char::escape_default).collect(),
+        ));
     }
     let plain = stored.strip_prefix("./").unwrap_or(stored);
     Ok((!plain.is_empty() && !plain.contains(['/', '\\'])).then(|| plain.to_owned()))

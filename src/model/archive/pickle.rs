@@ -117,14 +117,19 @@ struct Machine<'a> {
 
 /// The tensors of a state dict, by name.
 pub(super) fn state_dict(pickle: &[u8]) -> Result<BTreeMap<String, TensorRecord>, PickleError> {
-    let mut machine = Machine { input: pickle, ..Machine::default() };
+    let mut machine = Machine {
+        input: pickle,
+        ..Machine::default()
+    };
     let Value::Dict(top) = machine.run()? else {
         return Err(PickleError::Malformed("the outermost object is not a dict"));
     };
     let mut tensors = BTreeMap::new();
     for (key, value) in machine.dicts.get(top).map(Vec::as_slice).unwrap_or_default() {
         let (Value::Text(name), Value::Tensor(tensor)) = (key, value) else {
-            return Err(PickleError::Malformed("the outermost dict maps something else than names to tensors"));
+            return Err(PickleError::Malformed(
+                "the outermost dict maps something else than names to tensors",
+            ));
         };
         let (Some(name), Some(tensor)) = (machine.texts.get(*name), machine.tensors.get(*tensor)) else {
             return Err(PickleError::Malformed("a reference leads nowhere"));
@@ -228,7 +233,9 @@ impl<'a> Machine<'a> {
 
     fn push_unsigned(&mut self, bytes: usize) -> Result<(), PickleError> {
         let value = self.unsigned(bytes)?;
-        self.push(Value::Int(i64::try_from(value).map_err(|_| PickleError::Malformed("an integer is too large"))?))
+        self.push(Value::Int(
+            i64::try_from(value).map_err(|_| PickleError::Malformed("an integer is too large"))?,
+        ))
     }
 
     /// An integer of up to eight bytes, little-endian two's complement.
@@ -262,7 +269,10 @@ impl<'a> Machine<'a> {
     fn count(&mut self) -> Result<(), PickleError> {
         self.objects += 1;
         if self.objects > MAX_OBJECTS {
-            return Err(PickleError::TooMany { what: "objects", limit: MAX_OBJECTS });
+            return Err(PickleError::TooMany {
+                what: "objects",
+                limit: MAX_OBJECTS,
+            });
         }
         Ok(())
     }
@@ -270,7 +280,10 @@ impl<'a> Machine<'a> {
     fn push(&mut self, value: Value) -> Result<(), PickleError> {
         self.count()?;
         if self.stack.len() >= MAX_STACK {
-            return Err(PickleError::TooMany { what: "values on its stack", limit: MAX_STACK });
+            return Err(PickleError::TooMany {
+                what: "values on its stack",
+                limit: MAX_STACK,
+            });
         }
         self.stack.push(value);
         Ok(())
@@ -287,7 +300,10 @@ impl<'a> Machine<'a> {
         let Value::Text(text) = self.pop()? else {
             return Err(PickleError::Malformed("a global's name is not a text"));
         };
-        self.texts.get(text).copied().ok_or(PickleError::Malformed("a reference leads nowhere"))
+        self.texts
+            .get(text)
+            .copied()
+            .ok_or(PickleError::Malformed("a reference leads nowhere"))
     }
 
     fn since_mark(&mut self) -> Result<Vec<Value>, PickleError> {
@@ -323,7 +339,9 @@ impl<'a> Machine<'a> {
         self.stack.push(dict);
         match dict {
             Value::Dict(at) => self.dicts.get_mut(at).ok_or(PickleError::Malformed("a reference leads nowhere")),
-            _ => Err(PickleError::Malformed("items or attributes are given to something else than a dict")),
+            _ => Err(PickleError::Malformed(
+                "items or attributes are given to something else than a dict",
+            )),
         }
     }
 
@@ -360,7 +378,11 @@ impl<'a> Machine<'a> {
 
     fn tuple_at(&self, value: Value) -> Result<&[Value], PickleError> {
         match value {
-            Value::Tuple(at) => self.tuples.get(at).map(Vec::as_slice).ok_or(PickleError::Malformed("a reference leads nowhere")),
+            Value::Tuple(at) => self
+                .tuples
+                .get(at)
+                .map(Vec::as_slice)
+                .ok_or(PickleError::Malformed("a reference leads nowhere")),
             _ => Err(PickleError::Malformed("arguments or sizes are not a tuple")),
         }
     }
@@ -377,11 +399,15 @@ impl<'a> Machine<'a> {
             }
             (
                 Value::Global(Global::RebuildTensor),
-                [Value::Storage(storage), Value::Int(offset), shape, stride, _, _] | [Value::Storage(storage), Value::Int(offset), shape, stride, _, _, _],
+                [Value::Storage(storage), Value::Int(offset), shape, stride, _, _]
+                | [Value::Storage(storage), Value::Int(offset), shape, stride, _, _, _],
             ) => {
                 let record = self.tensor(*storage, *offset, *shape, *stride)?;
                 if self.tensors.len() >= MAX_TENSORS {
-                    return Err(PickleError::TooMany { what: "tensors", limit: MAX_TENSORS });
+                    return Err(PickleError::TooMany {
+                        what: "tensors",
+                        limit: MAX_TENSORS,
+                    });
                 }
                 self.tensors.push(record);
                 self.push(Value::Tensor(self.tensors.len() - 1))
@@ -391,14 +417,24 @@ impl<'a> Machine<'a> {
     }
 
     fn tensor(&self, storage: usize, offset: i64, shape: Value, stride: Value) -> Result<TensorRecord, PickleError> {
-        let &(element, key, storage_len) = self.storages.get(storage).ok_or(PickleError::Malformed("a reference leads nowhere"))?;
+        let &(element, key, storage_len) = self
+            .storages
+            .get(storage)
+            .ok_or(PickleError::Malformed("a reference leads nowhere"))?;
         let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
         if shape.len() != stride.len() || shape.len() > MAX_AXES {
             return Err(PickleError::Malformed("a tensor's sizes and strides do not match"));
         }
         let storage = (*self.texts.get(key).ok_or(PickleError::Malformed("a reference leads nowhere"))?).to_owned();
         let offset = u64::try_from(offset).map_err(|_| PickleError::Malformed("a tensor's offset is negative"))?;
-        Ok(TensorRecord { storage, element, storage_len, offset, shape, stride })
+        Ok(TensorRecord {
+            storage,
+            element,
+            storage_len,
+            offset,
+            shape,
+            stride,
+        })
     }
 
     fn sizes(&self, tuple: Value) -> Result<Vec<u64>, PickleError> {
@@ -412,8 +448,13 @@ impl<'a> Machine<'a> {
     /// BINPERSID: `("storage", type, key, location, elements)`.
     fn storage(&mut self) -> Result<(), PickleError> {
         let id = self.pop()?;
-        let [Value::Text(tag), Value::Global(Global::Storage(element)), Value::Text(key), Value::Text(_), Value::Int(len)] =
-            *self.tuple_at(id)?
+        let [
+            Value::Text(tag),
+            Value::Global(Global::Storage(element)),
+            Value::Text(key),
+            Value::Text(_),
+            Value::Int(len),
+        ] = *self.tuple_at(id)?
         else {
             return Err(PickleError::Malformed("a persistent id is not a storage"));
         };

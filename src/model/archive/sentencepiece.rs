@@ -64,7 +64,10 @@ pub(super) fn pieces(model: &[u8]) -> Result<Vec<(String, PieceType)>, SentenceP
         match field(&mut input)? {
             (1, Field::Bytes(bytes)) => {
                 if pieces.len() >= MAX_PIECES {
-                    return Err(SentencePieceError::TooMany { what: "pieces", limit: MAX_PIECES });
+                    return Err(SentencePieceError::TooMany {
+                        what: "pieces",
+                        limit: MAX_PIECES,
+                    });
                 }
                 pieces.push(piece(bytes)?);
             }
@@ -83,10 +86,17 @@ fn piece(mut input: &[u8]) -> Result<(String, PieceType), SentencePieceError> {
     while !input.is_empty() {
         match field(&mut input)? {
             (1, Field::Bytes(bytes)) if bytes.len() > MAX_PIECE_LEN => {
-                return Err(SentencePieceError::TooMany { what: "bytes in a piece", limit: MAX_PIECE_LEN });
+                return Err(SentencePieceError::TooMany {
+                    what: "bytes in a piece",
+                    limit: MAX_PIECE_LEN,
+                });
             }
             (1, Field::Bytes(bytes)) => {
-                text = Some(std::str::from_utf8(bytes).map_err(|_| SentencePieceError::Malformed("a piece is not UTF-8"))?.to_owned());
+                text = Some(
+                    std::str::from_utf8(bytes)
+                        .map_err(|_| SentencePieceError::Malformed("a piece is not UTF-8"))?
+                        .to_owned(),
+                );
             }
             (3, Field::Number(value)) => {
                 kind = match value {

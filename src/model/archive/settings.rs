@@ -73,15 +73,39 @@ pub(super) fn architecture(config: &Config, shapes: &Shapes) -> Result<Architect
     let vocabulary = rows("decoder.prediction.embed.weight")
         .or_else(|| rows("decoder.decoder_layers.0.weight"))
         .ok_or_else(|| ConfigError::Missing("decoder (the checkpoint has no tensors of a CTC or transducer decoder)".into()))?;
-    for key in ["decoder.num_classes", "decoder.vocab_size", "joint.num_classes", "aux_ctc.decoder.num_classes"] {
+    for key in [
+        "decoder.num_classes",
+        "decoder.vocab_size",
+        "joint.num_classes",
+        "aux_ctc.decoder.num_classes",
+    ] {
         let used = if key.starts_with("aux_ctc") { has("ctc_decoder.") } else { true };
-        if used && config.integer(key)?.is_some_and(|number| number > 0 && usize::try_from(number) != Ok(vocabulary)) {
+        if used
+            && config
+                .integer(key)?
+                .is_some_and(|number| number > 0 && usize::try_from(number) != Ok(vocabulary))
+        {
             return Err(config.unsupported(key, format!("the tensors have {vocabulary} classes without blank")));
         }
     }
-    let transducer = if has("decoder.prediction.") { Some(reader.transducer(shapes, vocabulary)?) } else { None };
-    let prompt = if has("prompt_kernel.") { Some(reader.prompt(encoder.width, shapes)?) } else { None };
-    Ok(Architecture { frontend, encoder, vocabulary, ctc, transducer, prompt })
+    let transducer = if has("decoder.prediction.") {
+        Some(reader.transducer(shapes, vocabulary)?)
+    } else {
+        None
+    };
+    let prompt = if has("prompt_kernel.") {
+        Some(reader.prompt(encoder.width, shapes)?)
+    } else {
+        None
+    };
+    Ok(Architecture {
+        frontend,
+        encoder,
+        vocabulary,
+        ctc,
+        transducer,
+        prompt,
+    })
 }
 
 /// Typed access with defaults.
@@ -118,7 +142,13 @@ impl Reader<'_> {
         for (key, only) in [("window", "hann"), ("mel_norm", "slaney"), ("log_zero_guard_type", "add")] {
             self.word(&format!("preprocessor.{key}"), only, only)?;
         }
-        for (key, only) in [("log", true), ("exact_pad", false), ("stft_exact_pad", false), ("stft_conv", false), ("use_torchaudio", false)] {
+        for (key, only) in [
+            ("log", true),
+            ("exact_pad", false),
+            ("stft_exact_pad", false),
+            ("stft_conv", false),
+            ("use_torchaudio", false),
+        ] {
             self.switch(&format!("preprocessor.{key}"), only, Some(only))?;
         }
         let mel_bins = self.size("preprocessor.features", Some(64))?;
@@ -126,7 +156,10 @@ impl Reader<'_> {
             return Err(config.unsupported("preprocessor.features", "80 or 128"));
         }
         // Absent means per_feature; an explicit null means no normalization.
-        let explicit_null = config.group("preprocessor")?.iter().any(|(name, node)| name == "normalize" && *node == Node::Null);
+        let explicit_null = config
+            .group("preprocessor")?
+            .iter()
+            .any(|(name, node)| name == "normalize" && *node == Node::Null);
         let normalize = match config.text("preprocessor.normalize")?.as_deref() {
             None if explicit_null => Normalize::None,
             None | Some("per_feature") => Normalize::PerFeature,
@@ -159,9 +192,15 @@ impl Reader<'_> {
         let width = self.size("encoder.d_model", None)?;
         let heads = self.size("encoder.n_heads", Some(4))?;
         if width % 2 != 0 || width.checked_rem(heads) != Some(0) {
-            return Err(config.unsupported("encoder.n_heads", format!("a divisor of encoder.d_model = {width}, which must be even")));
+            return Err(config.unsupported(
+                "encoder.n_heads",
+                format!("a divisor of encoder.d_model = {width}, which must be even"),
+            ));
         }
-        if config.integer("encoder.feat_out")?.is_some_and(|out| out > 0 && usize::try_from(out) != Ok(width)) {
+        if config
+            .integer("encoder.feat_out")?
+            .is_some_and(|out| out > 0 && usize::try_from(out) != Ok(width))
+        {
             return Err(config.unsupported("encoder.feat_out", format!("-1 or encoder.d_model = {width}")));
         }
         let subsampling_channels = match config.integer("encoder.subsampling_conv_channels")? {
@@ -202,7 +241,10 @@ impl Reader<'_> {
         let sides: Vec<usize> = sides.into_iter().filter_map(|side| usize::try_from(side).ok()).collect();
         match *sides.as_slice() {
             [left, right] if left.checked_add(right) == Some(kernel.saturating_sub(1)) => Ok([left, right]),
-            _ => Err(self.config.unsupported(key, "causal, null with an odd kernel, or two sides that add up to the kernel size less one")),
+            _ => Err(self.config.unsupported(
+                key,
+                "causal, null with an odd kernel, or two sides that add up to the kernel size less one",
+            )),
         }
     }
 
@@ -211,15 +253,24 @@ impl Reader<'_> {
         let style = config.text("encoder.att_context_style")?;
         let wrong = |supported: &str| config.unsupported(key, supported);
         let lists: Vec<Vec<i64>> = match config.get(key)? {
-            None => vec![if style.as_deref() == Some("chunked_limited_with_rc") { vec![-1; 3] } else { vec![-1; 2] }],
+            None => vec![if style.as_deref() == Some("chunked_limited_with_rc") {
+                vec![-1; 3]
+            } else {
+                vec![-1; 2]
+            }],
             Some(Node::List(items)) if items.iter().all(|item| matches!(item, Node::List(_))) => {
                 let numbers = |item: &Node| match item {
-                    Node::List(numbers) => {
-                        numbers.iter().map(|number| if let Node::Int(value) = number { Some(*value) } else { None }).collect()
-                    }
+                    Node::List(numbers) => numbers
+                        .iter()
+                        .map(|number| if let Node::Int(value) = number { Some(*value) } else { None })
+                        .collect(),
                     _ => None,
                 };
-                items.iter().map(numbers).collect::<Option<_>>().ok_or_else(|| wrong("lists of whole numbers"))?
+                items
+                    .iter()
+                    .map(numbers)
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| wrong("lists of whole numbers"))?
             }
             Some(_) => vec![config.integers(key)?.unwrap_or_default()],
         };
@@ -238,8 +289,14 @@ impl Reader<'_> {
         }
         let mut contexts = Vec::new();
         for list in lists {
-            let pair: Vec<i32> = list.iter().filter_map(|&side| i32::try_from(side).ok()).filter(|side| (-1..=10_000).contains(side)).collect();
-            let [left, right] = *pair.as_slice() else { return Err(wrong("pairs of -1 to 10000")) };
+            let pair: Vec<i32> = list
+                .iter()
+                .filter_map(|&side| i32::try_from(side).ok())
+                .filter(|side| (-1..=10_000).contains(side))
+                .collect();
+            let [left, right] = *pair.as_slice() else {
+                return Err(wrong("pairs of -1 to 10000"));
+            };
             if attention == Attention::Chunked && left > 0 && right >= 0 && left % (right + 1) != 0 {
                 return Err(wrong("a left context that is a multiple of the right one plus one"));
             }
@@ -263,9 +320,16 @@ impl Reader<'_> {
         let prediction_width = self.size("decoder.prednet.pred_hidden", None)?;
         let hidden = config.integer("decoder.prednet.rnn_hidden_size")?;
         if hidden.is_some_and(|hidden| hidden > 0 && usize::try_from(hidden) != Ok(prediction_width)) {
-            return Err(config.unsupported("decoder.prednet.rnn_hidden_size", format!("absent or {prediction_width}, as pred_hidden")));
+            return Err(config.unsupported(
+                "decoder.prednet.rnn_hidden_size",
+                format!("absent or {prediction_width}, as pred_hidden"),
+            ));
         }
-        let outputs = shapes.get("joint.joint_net.2.weight").and_then(|shape| shape.first()).copied().unwrap_or(0);
+        let outputs = shapes
+            .get("joint.joint_net.2.weight")
+            .and_then(|shape| shape.first())
+            .copied()
+            .unwrap_or(0);
         let extra = outputs.saturating_sub(vocabulary.saturating_add(1));
         let mut durations = Vec::new();
         if extra > 0 {
@@ -274,7 +338,11 @@ impl Reader<'_> {
                 .find(|key| matches!(config.get(key), Ok(Some(_))))
                 .ok_or_else(|| ConfigError::Missing("model_defaults.tdt_durations".into()))?;
             let listed = config.integers(key)?.unwrap_or_default();
-            durations = listed.iter().filter_map(|&length| u32::try_from(length).ok()).filter(|&length| length <= 1_000).collect();
+            durations = listed
+                .iter()
+                .filter_map(|&length| u32::try_from(length).ok())
+                .filter(|&length| length <= 1_000)
+                .collect();
             if durations.len() != extra || listed.len() != extra {
                 return Err(config.unsupported(key, format!("{extra} durations, one for each extra output of the joint")));
             }
@@ -295,19 +363,39 @@ impl Reader<'_> {
 
     fn prompt(&self, width: usize, shapes: &Shapes) -> Result<Prompt, ConfigError> {
         let config = self.config;
-        let columns = shapes.get("prompt_kernel.0.weight").and_then(|shape| shape.get(1)).copied().unwrap_or(0);
+        let columns = shapes
+            .get("prompt_kernel.0.weight")
+            .and_then(|shape| shape.get(1))
+            .copied()
+            .unwrap_or(0);
         let slots = columns.saturating_sub(width);
         let mut dictionary = BTreeMap::new();
         for (locale, slot) in config.group("model_defaults.prompt_dictionary")? {
-            let slot = if let Node::Int(slot) = slot { usize::try_from(*slot).ok().filter(|&slot| slot < slots) } else { None };
-            let slot = slot.ok_or_else(|| config.unsupported("model_defaults.prompt_dictionary", format!("slots 0 to {}", slots.saturating_sub(1))))?;
+            let slot = if let Node::Int(slot) = slot {
+                usize::try_from(*slot).ok().filter(|&slot| slot < slots)
+            } else {
+                None
+            };
+            let slot = slot.ok_or_else(|| {
+                config.unsupported(
+                    "model_defaults.prompt_dictionary",
+                    format!("slots 0 to {}", slots.saturating_sub(1)),
+                )
+            })?;
             dictionary.insert(locale.clone(), slot);
         }
         if dictionary.is_empty() {
             return Err(ConfigError::Missing("model_defaults.prompt_dictionary".into()));
         }
-        let default = ["auto", "en-US"].into_iter().find(|locale| dictionary.contains_key(*locale)).map(str::to_owned);
-        Ok(Prompt { slots, dictionary, default })
+        let default = ["auto", "en-US"]
+            .into_iter()
+            .find(|locale| dictionary.contains_key(*locale))
+            .map(str::to_owned);
+        Ok(Prompt {
+            slots,
+            dictionary,
+            default,
+        })
     }
 
     /// A positive size.
@@ -329,13 +417,21 @@ impl Reader<'_> {
             Some(Node::Text(text)) => text.parse().map_err(|_| self.config.mistyped(key, "a number"))?,
             Some(_) => return Err(self.config.mistyped(key, "a number")),
         };
-        if (value - only).abs() <= only.abs() * 1e-6 { Ok(()) } else { Err(self.config.unsupported(key, format!("{only}"))) }
+        if (value - only).abs() <= only.abs() * 1e-6 {
+            Ok(())
+        } else {
+            Err(self.config.unsupported(key, format!("{only}")))
+        }
     }
 
     /// A word of which only one value is supported.
     fn word(&self, key: &str, default: &str, only: &str) -> Result<(), ConfigError> {
         let value = self.config.text(key)?;
-        if value.as_deref().unwrap_or(default) == only { Ok(()) } else { Err(self.config.unsupported(key, only)) }
+        if value.as_deref().unwrap_or(default) == only {
+            Ok(())
+        } else {
+            Err(self.config.unsupported(key, only))
+        }
     }
 
     /// A switch, of which perhaps only one position is supported.

@@ -28,7 +28,9 @@ pub(super) fn read(config: &Config, files: &BTreeMap<String, Vec<u8>>) -> Result
         Some("agg") => {
             let languages = config.group("tokenizer.langs")?;
             if languages.is_empty() || languages.len() > MAX_LANGUAGES {
-                return Err(config.unsupported("tokenizer.langs", format!("1 to {MAX_LANGUAGES} languages")).into());
+                return Err(config
+                    .unsupported("tokenizer.langs", format!("1 to {MAX_LANGUAGES} languages"))
+                    .into());
             }
             for (language, _) in languages {
                 let kind = format!("tokenizer.langs.{language}.type");
@@ -37,7 +39,10 @@ pub(super) fn read(config: &Config, files: &BTreeMap<String, Vec<u8>>) -> Result
                 }
                 let before = pieces.texts.len();
                 pieces.add(file(config, files, &format!("tokenizer.langs.{language}.model_path"))?)?;
-                settings.languages.push(LanguageRange { language: language.clone(), pieces: pieces.texts.len() - before });
+                settings.languages.push(LanguageRange {
+                    language: language.clone(),
+                    pieces: pieces.texts.len() - before,
+                });
             }
         }
         Some("wpe") => {
@@ -72,7 +77,9 @@ impl Pieces {
 /// The file that a setting names: `nemo:<member>`, or a path of the machine that trained, of which the last part counts.
 fn file<'a>(config: &Config, files: &'a BTreeMap<String, Vec<u8>>, key: &str) -> Result<&'a [u8], ArchiveError> {
     let stored = config.text(key)?.ok_or_else(|| ConfigError::Missing(key.to_owned()))?;
-    let name = stored.strip_prefix("nemo:").unwrap_or_else(|| stored.rsplit('/').next().unwrap_or_default());
+    let name = stored
+        .strip_prefix("nemo:")
+        .unwrap_or_else(|| stored.rsplit('/').next().unwrap_or_default());
     files.get(name).map(Vec::as_slice).ok_or_else(|| ArchiveError::NoTokenizer {
         key: key.to_owned(),
         file: name.chars().take(120).flat_map(char::escape_default).collect(),

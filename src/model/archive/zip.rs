@@ -81,10 +81,18 @@ impl<R: Read + Seek> Zip<R> {
     pub(super) fn open(mut blob: Blob<R>) -> Result<Self, ZipError> {
         let (count, directory_len, directory_at) = end_of_directory(&mut blob)?;
         if count > MAX_MEMBERS {
-            return Err(ZipError::TooLarge { what: "members", found: count, limit: MAX_MEMBERS });
+            return Err(ZipError::TooLarge {
+                what: "members",
+                found: count,
+                limit: MAX_MEMBERS,
+            });
         }
         if directory_len > MAX_DIRECTORY {
-            return Err(ZipError::TooLarge { what: "bytes", found: directory_len, limit: MAX_DIRECTORY });
+            return Err(ZipError::TooLarge {
+                what: "bytes",
+                found: directory_len,
+                limit: MAX_DIRECTORY,
+            });
         }
         let directory = blob.bytes_at(directory_at, directory_len)?;
         let mut fields = Fields(&directory);
@@ -110,7 +118,10 @@ impl<R: Read + Seek> Zip<R> {
 
     /// Announced size of a member in bytes.
     pub(super) fn size(&self, name: &str) -> Result<u64, ZipError> {
-        self.members.get(name).map(|member| member.size).ok_or_else(|| ZipError::Missing(name.to_owned()))
+        self.members
+            .get(name)
+            .map(|member| member.size)
+            .ok_or_else(|| ZipError::Missing(name.to_owned()))
     }
 
     /// Where the bytes of a member begin in the blob; they are proven to lie inside it.
@@ -134,7 +145,11 @@ impl<R: Read + Seek> Zip<R> {
     pub(super) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ZipError> {
         let size = self.size(name)?;
         if size > limit {
-            return Err(ZipError::TooLarge { what: "a small member of bytes", found: size, limit });
+            return Err(ZipError::TooLarge {
+                what: "a small member of bytes",
+                found: size,
+                limit,
+            });
         }
         let start = self.position(name)?;
         Ok(self.blob.bytes_at(start, size)?)
@@ -151,13 +166,20 @@ fn end_of_directory<R: Read + Seek>(blob: &mut Blob<R>) -> Result<(u64, u64, u64
     let tail_len = blob.len().min(END_LEN + MAX_COMMENT);
     let tail_at = blob.len() - tail_len;
     let tail = blob.bytes_at(tail_at, tail_len)?;
-    let found = tail.windows(4).rposition(|window| window == b"PK\x05\x06").ok_or(ZipError::NotZip)?;
+    let found = tail
+        .windows(4)
+        .rposition(|window| window == b"PK\x05\x06")
+        .ok_or(ZipError::NotZip)?;
     let mut fields = Fields(tail.get(found + 4..).unwrap_or_default());
     let disks = fields.number(4)?;
     let (_, count) = (fields.number(2)?, fields.number(2)?);
     let (len, at) = (fields.number(4)?, fields.number(4)?);
     if count != 0xffff && len != 0xffff_ffff && at != 0xffff_ffff {
-        return if disks == 0 { Ok((count, len, at)) } else { Err(ZipError::Damaged("it spans several disks")) };
+        return if disks == 0 {
+            Ok((count, len, at))
+        } else {
+            Err(ZipError::Damaged("it spans several disks"))
+        };
     }
     let end_at = tail_at + u64::try_from(found).map_err(io::Error::other)?;
     let locator_at = end_at.checked_sub(20).ok_or(ZipError::Damaged("the zip64 locator is missing"))?;
@@ -189,7 +211,9 @@ fn directory_entry(fields: &mut Fields<'_>) -> Result<(String, Member), ZipError
     fields.take(8)?;
     let mut header = fields.number(4)?;
     let length = |number: u64| usize::try_from(number).map_err(|_| ZipError::Damaged("a record is cut short"));
-    let name = std::str::from_utf8(fields.take(length(name_len)?)?).map_err(|_| ZipError::Damaged("a name is not UTF-8"))?.to_owned();
+    let name = std::str::from_utf8(fields.take(length(name_len)?)?)
+        .map_err(|_| ZipError::Damaged("a name is not UTF-8"))?
+        .to_owned();
     let mut extra = Fields(fields.take(length(extra_len)?)?);
     fields.take(length(comment_len)?)?;
     while extra.0.len() >= 4 {

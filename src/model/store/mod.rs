@@ -142,19 +142,31 @@ pub fn load(folder: &Path) -> Result<Model, StoreError> {
     verify(VOCABULARY, &hex(&Sha256::digest(&vocabulary)), &manifest.checksums.vocabulary)?;
     let tokenizer = Tokenizer::parse(&String::from_utf8_lossy(&vocabulary), manifest.tokenizer.clone())?;
     if tokenizer.len() != manifest.arch.vocabulary {
-        return Err(StoreError::Vocabulary { pieces: tokenizer.len(), vocabulary: manifest.arch.vocabulary });
+        return Err(StoreError::Vocabulary {
+            pieces: tokenizer.len(),
+            vocabulary: manifest.arch.vocabulary,
+        });
     }
     let mut lm = None;
     if let Some(settings) = manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref()) {
         let path = folder.join(&settings.file);
-        verify(&settings.file, &checksum(&path)?, manifest.checksums.lm.as_deref().unwrap_or_default())?;
+        verify(
+            &settings.file,
+            &checksum(&path)?,
+            manifest.checksums.lm.as_deref().unwrap_or_default(),
+        )?;
         lm = Some(path);
     }
     let path = folder.join(WEIGHTS);
     let file = File::open(&path).map_err(|source| StoreError::Io { path, source })?;
     let (weights, checksum) = weights_file::read(file, |shapes| archive::layout::check(&manifest.arch, shapes))??;
     verify(WEIGHTS, &checksum, &manifest.checksums.weights)?;
-    Ok(Model { manifest, weights, tokenizer, lm })
+    Ok(Model {
+        manifest,
+        weights,
+        tokenizer,
+        lm,
+    })
 }
 
 /// Makes a language model for the CTC head of a folder's model from ARPA text, and says so in its `model.toml`. Settings that
@@ -188,7 +200,10 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, StoreError> {
 
 /// All model folders of a directory in name order; weights are not read. A missing directory has none.
 pub fn list(models_dir: &Path) -> Result<Vec<Listed>, StoreError> {
-    let at = |source| StoreError::Io { path: models_dir.to_owned(), source };
+    let at = |source| StoreError::Io {
+        path: models_dir.to_owned(),
+        source,
+    };
     let items = match fs::read_dir(models_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         items => items.map_err(at)?,
@@ -199,7 +214,14 @@ pub fn list(models_dir: &Path) -> Result<Vec<Listed>, StoreError> {
         let Ok(folder) = item.file_name().into_string() else { continue };
         if item.path().join(MANIFEST).is_file() {
             let manifest = read_manifest(&item.path()).and_then(|manifest| {
-                if manifest.name == folder { Ok(manifest) } else { Err(StoreError::Folder { folder: folder.clone(), name: manifest.name }) }
+                if manifest.name == folder {
+                    Ok(manifest)
+                } else {
+                    Err(StoreError::Folder {
+                        folder: folder.clone(),
+                        name: manifest.name,
+                    })
+                }
             });
             listed.push(Listed { folder, manifest });
         }
@@ -213,10 +235,15 @@ pub fn find(models_dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
     if manifest::is_name(name) && models_dir.join(name).join(MANIFEST).is_file() {
         return Ok(models_dir.join(name));
     }
-    let named = list(models_dir)?.into_iter().find(|listed| listed.manifest.as_ref().is_ok_and(|manifest| manifest.answers_to(name)));
+    let named = list(models_dir)?
+        .into_iter()
+        .find(|listed| listed.manifest.as_ref().is_ok_and(|manifest| manifest.answers_to(name)));
     match named {
         Some(listed) => Ok(models_dir.join(listed.folder)),
-        None => Err(StoreError::Unknown { name: name.to_owned(), directory: models_dir.to_owned() }),
+        None => Err(StoreError::Unknown {
+            name: name.to_owned(),
+            directory: models_dir.to_owned(),
+        }),
     }
 }
 
@@ -241,9 +268,16 @@ pub fn import(source: &Path, models_dir: &Path, name: Option<&str>, precision: P
         return Err(StoreError::Name(name));
     }
     let folder = models_dir.join(&name);
-    let existing = if folder.join(MANIFEST).is_file() { Some(read_manifest(&folder)?) } else { None };
+    let existing = if folder.join(MANIFEST).is_file() {
+        Some(read_manifest(&folder)?)
+    } else {
+        None
+    };
     let model = in_memory(archive::read(source)?, name, source)?;
-    fs::create_dir_all(&folder).map_err(|source| StoreError::Io { path: folder.clone(), source })?;
+    fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
+        path: folder.clone(),
+        source,
+    })?;
     let partial = |file: &str| folder.join(format!("{file}.partial"));
     let result = write_folder(&model, existing, &folder, precision, &partial);
     if result.is_err() {
@@ -274,10 +308,16 @@ fn write_folder(
         None => fresh,
     };
     for (file, text) in [(VOCABULARY, vocabulary), (MANIFEST, manifest.write()?)] {
-        fs::write(partial(file), text).map_err(|source| StoreError::Io { path: partial(file), source })?;
+        fs::write(partial(file), text).map_err(|source| StoreError::Io {
+            path: partial(file),
+            source,
+        })?;
     }
     for file in [WEIGHTS, VOCABULARY, MANIFEST] {
-        fs::rename(partial(file), folder.join(file)).map_err(|source| StoreError::Io { path: folder.join(file), source })?;
+        fs::rename(partial(file), folder.join(file)).map_err(|source| StoreError::Io {
+            path: folder.join(file),
+            source,
+        })?;
     }
     Ok(manifest)
 }
@@ -289,14 +329,28 @@ fn merged(existing: Manifest, fresh: Manifest) -> Manifest {
         Head::Transducer => fresh.arch.transducer.is_some(),
     };
     let decode = existing.decode.filter(|decode| has_head(decode.head));
-    let lm = existing.checksums.lm.filter(|_| decode.as_ref().is_some_and(|decode| decode.lm.is_some()));
+    let lm = existing
+        .checksums
+        .lm
+        .filter(|_| decode.as_ref().is_some_and(|decode| decode.lm.is_some()));
     let context_kept = fresh.arch.encoder.contexts.contains(&existing.default_context);
     Manifest {
-        architecture: if existing.arch == fresh.arch { existing.architecture } else { fresh.architecture },
+        architecture: if existing.arch == fresh.arch {
+            existing.architecture
+        } else {
+            fresh.architecture
+        },
         uuid: fresh.uuid,
         live: existing.live && fresh.live,
-        default_context: if context_kept { existing.default_context } else { fresh.default_context },
-        provenance: Provenance { source: fresh.provenance.source, notes: existing.provenance.notes },
+        default_context: if context_kept {
+            existing.default_context
+        } else {
+            fresh.default_context
+        },
+        provenance: Provenance {
+            source: fresh.provenance.source,
+            notes: existing.provenance.notes,
+        },
         checksums: Checksums { lm, ..fresh.checksums },
         decode,
         tokenizer: fresh.tokenizer,
@@ -307,7 +361,11 @@ fn merged(existing: Manifest, fresh: Manifest) -> Manifest {
 
 /// A checkpoint with a manifest as an import would write it, without checksums of files.
 fn in_memory(published: Published, name: String, source: &Path) -> Result<Model, StoreError> {
-    let Published { architecture: arch, weights, tokenizer } = published;
+    let Published {
+        architecture: arch,
+        weights,
+        tokenizer,
+    } = published;
     let mut languages: Vec<String> = match &arch.prompt {
         Some(prompt) => prompt.dictionary.keys().filter(|locale| *locale != "auto").cloned().collect(),
         None => tokenizer.settings().languages.iter().map(|range| range.language.clone()).collect(),
@@ -324,7 +382,10 @@ fn in_memory(published: Published, name: String, source: &Path) -> Result<Model,
         name,
         aliases: Vec::new(),
         canonical_name: None,
-        architecture: format!("fastconformer-{heads}{}", if arch.ctc && arch.transducer.is_some() { "-ctc" } else { "" }),
+        architecture: format!(
+            "fastconformer-{heads}{}",
+            if arch.ctc && arch.transducer.is_some() { "-ctc" } else { "" }
+        ),
         version: "1".into(),
         uuid: Uuid::nil(),
         languages,
@@ -333,42 +394,73 @@ fn in_memory(published: Published, name: String, source: &Path) -> Result<Model,
         formatted_output: writes_capitals(&tokenizer),
         default_context: arch.encoder.contexts.first().copied().unwrap_or([-1, -1]),
         licence: String::new(),
-        provenance: Provenance { source: source.file_name().unwrap_or_default().to_string_lossy().into_owned(), notes: String::new() },
-        checksums: Checksums { weights: "0".repeat(64), vocabulary: "0".repeat(64), lm: None },
+        provenance: Provenance {
+            source: source.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            notes: String::new(),
+        },
+        checksums: Checksums {
+            weights: "0".repeat(64),
+            vocabulary: "0".repeat(64),
+            lm: None,
+        },
         decode: None,
         tokenizer: tokenizer.settings().clone(),
         arch,
     };
     manifest.validate()?;
-    Ok(Model { manifest, weights, tokenizer, lm: None })
+    Ok(Model {
+        manifest,
+        weights,
+        tokenizer,
+        lm: None,
+    })
 }
 
 /// A vocabulary with capitals and full stops belongs to a model that writes them.
 fn writes_capitals(tokenizer: &Tokenizer) -> bool {
-    let pieces = || (0..).map_while(|id| tokenizer.piece(id)).filter(|piece| !piece.starts_with(['<', '[']));
+    let pieces = || {
+        (0..)
+            .map_while(|id| tokenizer.piece(id))
+            .filter(|piece| !piece.starts_with(['<', '[']))
+    };
     pieces().any(|piece| piece.contains(char::is_uppercase)) && pieces().any(|piece| piece.contains('.'))
 }
 
 /// A model name from a file name: `a b.nemo` gives `a-b`.
 fn name_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let letters = |letter: char| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '-' };
+    let letters = |letter: char| {
+        if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') {
+            letter
+        } else {
+            '-'
+        }
+    };
     let name: String = stem.trim_start_matches('.').chars().map(letters).take(64).collect();
     if name.is_empty() { "model".into() } else { name }
 }
 
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let at = |source| StoreError::Io { path: path.to_owned(), source };
+    let at = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     File::open(path).map_err(at)?.take(limit + 1).read_to_end(&mut bytes).map_err(at)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > limit) {
-        return Err(StoreError::TooLarge { path: path.to_owned(), limit });
+        return Err(StoreError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }
 
 fn checksum(path: &Path) -> Result<String, StoreError> {
-    let at = |source| StoreError::Io { path: path.to_owned(), source };
+    let at = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path).map_err(at)?, &mut hasher).map_err(at)?;
     Ok(hex(&hasher.finalize()))
@@ -378,7 +470,11 @@ fn verify(file: &str, found: &str, wanted: &str) -> Result<(), StoreError> {
     if found == wanted {
         return Ok(());
     }
-    Err(StoreError::Checksum { file: file.to_owned(), found: found.to_owned(), wanted: wanted.to_owned() })
+    Err(StoreError::Checksum {
+        file: file.to_owned(),
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

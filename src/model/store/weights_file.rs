@@ -65,7 +65,10 @@ pub(super) fn read<E>(
     check: impl FnOnce(&BTreeMap<String, Vec<usize>>) -> Result<(), E>,
 ) -> Result<Result<(Weights, String), E>, WeightsFileError> {
     let file_len = file.metadata()?.len();
-    let mut reader = Hashing { inner: BufReader::with_capacity(BLOCK, file), hasher: Sha256::new() };
+    let mut reader = Hashing {
+        inner: BufReader::with_capacity(BLOCK, file),
+        hasher: Sha256::new(),
+    };
     let mut length = [0; 8];
     reader.read_exact(&mut length)?;
     let header_len = u64::from_le_bytes(length);
@@ -91,7 +94,10 @@ pub(super) fn read<E>(
             Dtype::F16 | Dtype::BF16 => 2,
             dtype => return Err(WeightsFileError::Type { name, dtype }),
         };
-        let elements = info.shape.iter().try_fold(size, |product: usize, &extent| product.checked_mul(extent));
+        let elements = info
+            .shape
+            .iter()
+            .try_fold(size, |product: usize, &extent| product.checked_mul(extent));
         if start != position || end.checked_sub(start) != elements || elements.is_none() {
             return Err(WeightsFileError::Header("a tensor's place does not follow from its shape"));
         }
@@ -111,7 +117,13 @@ pub(super) fn read<E>(
                 _ => data.extend(block.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
             }
         }
-        weights.insert(name, Tensor { shape: info.shape.clone(), data });
+        weights.insert(
+            name,
+            Tensor {
+                shape: info.shape.clone(),
+                data,
+            },
+        );
     }
     if position as u64 != file_len - 8 - header_len {
         return Err(WeightsFileError::Header("bytes follow the last tensor"));
@@ -153,7 +165,11 @@ impl View for Stored<'_> {
     fn data(&self) -> Cow<'_, [u8]> {
         let mut bytes = Vec::with_capacity(self.data_len());
         for &value in &self.tensor.data {
-            if self.half { bytes.extend(f16::from_f32(value).to_le_bytes()) } else { bytes.extend(value.to_le_bytes()) }
+            if self.half {
+                bytes.extend(f16::from_f32(value).to_le_bytes())
+            } else {
+                bytes.extend(value.to_le_bytes())
+            }
         }
         Cow::Owned(bytes)
     }

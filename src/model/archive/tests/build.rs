@@ -11,7 +11,10 @@ use super::super::{ArchiveError, Published, read};
 pub(super) const MODELS: [&str; 5] = ["stream_hybrid", "stream_rnnt", "stream_prompt", "offline_tdt", "offline_ctc"];
 
 pub(super) fn fixture(model: &str, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle").join(model).join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/oracle")
+        .join(model)
+        .join(file)
 }
 
 pub(super) fn expected(model: &str) -> serde_json::Value {

@@ -12,7 +12,11 @@ fn with_checkpoint(checkpoint: Vec<u8>) -> String {
 }
 
 fn with_pickle(pickle: &[u8]) -> String {
-    with_checkpoint(zip_of(&[("a/data.pkl", pickle), ("a/byteorder", b"little"), ("a/data/0", &[0; 64])]))
+    with_checkpoint(zip_of(&[
+        ("a/data.pkl", pickle),
+        ("a/byteorder", b"little"),
+        ("a/data/0", &[0; 64]),
+    ]))
 }
 
 fn with_row(row: Row<'_>) -> String {
@@ -21,7 +25,12 @@ fn with_row(row: Row<'_>) -> String {
 
 #[test]
 fn names_that_lead_out_of_the_archive() {
-    for name in ["../../etc/x_tokenizer.model", "/etc/x_tokenizer.model", "a/../../model_config.yaml", "..\\model_config.yaml"] {
+    for name in [
+        "../../etc/x_tokenizer.model",
+        "/etc/x_tokenizer.model",
+        "a/../../model_config.yaml",
+        "..\\model_config.yaml",
+    ] {
         let refusal = refusal(read_bytes(&tar_of([(name, b"x".as_slice())])));
         assert!(refusal.contains("leads out of the archive"), "{refusal}");
     }
@@ -48,7 +57,10 @@ fn announced_sizes_beyond_the_archive() {
         for bytes in [gzip(&archive), archive] {
             let refusal = refusal(read_bytes(&bytes));
             let gzipped_end = bytes[0] == 0x1f && refusal.contains("ends");
-            assert!(refusal.contains(wanted) || gzipped_end || refusal.contains("cannot be read"), "{name} {size}: {refusal}");
+            assert!(
+                refusal.contains(wanted) || gzipped_end || refusal.contains("cannot be read"),
+                "{name} {size}: {refusal}"
+            );
         }
     }
 }
@@ -82,12 +94,21 @@ fn pickles_that_ask_for_anything_else() {
 fn tensors_beyond_their_storage() {
     // 16 elements of f32 exist.
     for (row, wanted) in [
-        (("x", "FloatStorage", "0", 17, 0, [17].as_slice(), [1].as_slice()), "another size than announced"),
+        (
+            ("x", "FloatStorage", "0", 17, 0, [17].as_slice(), [1].as_slice()),
+            "another size than announced",
+        ),
         (("x", "DoubleStorage", "0", 16, 0, &[16], &[1]), "another size than announced"),
         (("x", "FloatStorage", "0", 16, 1, &[16], &[1]), "reaches beyond its storage"),
         (("x", "FloatStorage", "0", 16, 0, &[4, 4], &[8, 1]), "reaches beyond its storage"),
-        (("x", "FloatStorage", "0", 16, 0, &[1 << 30, 1 << 30], &[0, 0]), "is larger than its storage"),
-        (("x", "FloatStorage", "0", 16, 0, &[1 << 30, 1 << 30, 1 << 30], &[0, 0, 0]), "is larger than its storage"),
+        (
+            ("x", "FloatStorage", "0", 16, 0, &[1 << 30, 1 << 30], &[0, 0]),
+            "is larger than its storage",
+        ),
+        (
+            ("x", "FloatStorage", "0", 16, 0, &[1 << 30, 1 << 30, 1 << 30], &[0, 0, 0]),
+            "is larger than its storage",
+        ),
         (("x", "FloatStorage", "0", 16, -1, &[4], &[1]), "offset is negative"),
         (("x", "FloatStorage", "0", 16, 0, &[-4], &[1]), "size is negative"),
         (("x", "FloatStorage", "0", 16, 0, &[4], &[1, 1]), "sizes and strides"),
@@ -103,7 +124,10 @@ fn tensors_beyond_their_storage() {
 #[test]
 fn many_views_of_one_storage_do_not_fill_memory() {
     let names: Vec<String> = (0..200).map(|index| format!("x{index}")).collect();
-    let rows: Vec<Row<'_>> = names.iter().map(|name| (name.as_str(), "FloatStorage", "0", 1 << 16, 0, [1 << 16].as_slice(), [1].as_slice())).collect();
+    let rows: Vec<Row<'_>> = names
+        .iter()
+        .map(|name| (name.as_str(), "FloatStorage", "0", 1 << 16, 0, [1 << 16].as_slice(), [1].as_slice()))
+        .collect();
     let storage = vec![0; 4 << 16];
     let refusal = with_checkpoint(zip_of(&[("a/data.pkl", &pickle_of(&rows)), ("a/data/0", &storage)]));
     assert!(refusal.contains("more than its"), "{refusal}");
@@ -130,10 +154,16 @@ fn values_that_are_not_numbers() {
     let mut members = members("offline_ctc");
     let checkpoint = members.get_mut("model_weights.ckpt").unwrap();
     // The window, the first storage: its largest value is the only 1.0 nearby.
-    let one = checkpoint.windows(4).position(|window| window == 0.999_984_5_f32.to_le_bytes()).unwrap();
+    let one = checkpoint
+        .windows(4)
+        .position(|window| window == 0.999_984_5_f32.to_le_bytes())
+        .unwrap();
     checkpoint[one..one + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     let refusal = refusal(read_bytes(&pack(&members)));
-    assert!(refusal.contains("preprocessor.featurizer.window") && refusal.contains("not a finite number"), "{refusal}");
+    assert!(
+        refusal.contains("preprocessor.featurizer.window") && refusal.contains("not a finite number"),
+        "{refusal}"
+    );
 }
 
 #[test]
@@ -153,7 +183,12 @@ fn configurations_that_expand_without_end() {
         members.insert("model_config.yaml".into(), text.clone().into_bytes());
         let started = Instant::now();
         let refusal = refusal(read_bytes(&pack(&members)));
-        assert!(started.elapsed() < Duration::from_secs(10), "{} took {:?}", &text[..20], started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{} took {:?}",
+            &text[..20],
+            started.elapsed()
+        );
         assert!(!refusal.is_empty());
     }
     // References that branch at every step: 4^16 steps if each were followed on its own.
@@ -187,7 +222,9 @@ fn flipped_bytes_never_panic() {
     let directory = whole.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     };
     let mut refused = 0;

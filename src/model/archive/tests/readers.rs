@@ -27,9 +27,21 @@ fn every_element_type_becomes_f32() {
     let doubles: Vec<u8> = [1.5f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     let longs: Vec<u8> = [3i64, -4].iter().flat_map(|value| value.to_le_bytes()).collect();
     let ints: Vec<u8> = [3i32, -4].iter().flat_map(|value| value.to_le_bytes()).collect();
-    let kinds = ["FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage", "IntStorage", "BoolStorage"];
+    let kinds = [
+        "FloatStorage",
+        "HalfStorage",
+        "BFloat16Storage",
+        "DoubleStorage",
+        "LongStorage",
+        "IntStorage",
+        "BoolStorage",
+    ];
     let keys = ["0", "1", "2", "3", "4", "5", "6"];
-    let rows: Vec<_> = kinds.iter().zip(&keys).map(|(&kind, &key)| (kind, kind, key, 2, 0, [2].as_slice(), [1].as_slice())).collect();
+    let rows: Vec<_> = kinds
+        .iter()
+        .zip(&keys)
+        .map(|(&kind, &key)| (kind, kind, key, 2, 0, [2].as_slice(), [1].as_slice()))
+        .collect();
     let pickle = pickle_of(&rows);
     let zip = zip_of(&[
         ("top/data.pkl", &pickle),
@@ -42,7 +54,15 @@ fn every_element_type_becomes_f32() {
         ("top/data/6", &[1, 0]),
     ]);
     let mut checkpoint = Checkpoint::open(blob(zip), |_| true).unwrap();
-    for (kind, wanted) in kinds.iter().zip([[1.5, -2.0], [1.5, -2.0], [1.5, -2.0], [1.5, -2.0], [3.0, -4.0], [3.0, -4.0], [1.0, 0.0]]) {
+    for (kind, wanted) in kinds.iter().zip([
+        [1.5, -2.0],
+        [1.5, -2.0],
+        [1.5, -2.0],
+        [1.5, -2.0],
+        [3.0, -4.0],
+        [3.0, -4.0],
+        [1.0, 0.0],
+    ]) {
         assert_eq!(checkpoint.read(kind).unwrap().data, wanted, "{kind}");
     }
 }
@@ -62,7 +82,15 @@ fn offset_and_stride_are_honoured_and_storages_shared() {
     let zip = zip_of(&[("x/data.pkl", &pickle), ("x/data/0", &storage)]);
     let mut checkpoint = Checkpoint::open(blob(zip), |_| true).unwrap();
     assert_eq!(checkpoint.shapes()["slice"], [2, 2]);
-    let mut values = |name: &str| checkpoint.read(name).unwrap().data.iter().map(|&value| value as u8).collect::<Vec<_>>();
+    let mut values = |name: &str| {
+        checkpoint
+            .read(name)
+            .unwrap()
+            .data
+            .iter()
+            .map(|&value| value as u8)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(values("whole"), (0..12).collect::<Vec<_>>());
     assert_eq!(values("transposed"), [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
     assert_eq!(values("slice"), [5, 6, 9, 10]);
@@ -97,12 +125,31 @@ fn pickles_of_every_protocol() {
     pickle.extend(b"\x8c\x0ctorch._utils\x94\x8c\x12_rebuild_tensor_v2\x94\x93\x94((\x8c\x07storage\x94\x8c\x05torch\x94\x8c\x0cFloatStorage\x94\x93\x94");
     pickle.extend(b"\x8c\x010\x94\x8c\x03cpu\x94K\x04t\x94QK\x00K\x02K\x02\x86\x94K\x02K\x01\x86\x94\x89h\x02)Rt\x94R\x94s.");
     let tensors = state_dict(&pickle).unwrap();
-    assert_eq!((tensors["x"].shape.as_slice(), tensors["x"].stride.as_slice(), tensors["x"].storage_len), ([2, 2].as_slice(), [2, 1].as_slice(), 4));
+    assert_eq!(
+        (
+            tensors["x"].shape.as_slice(),
+            tensors["x"].stride.as_slice(),
+            tensors["x"].storage_len
+        ),
+        ([2, 2].as_slice(), [2, 1].as_slice(), 4)
+    );
     assert_eq!(state_dict(b"\x80\x02]."), Err(PickleError::Opcode(b']')));
     assert_eq!(state_dict(b"\x80\x02}"), Err(PickleError::Truncated));
     assert!(state_dict(b"\x80\x02}.").unwrap().is_empty());
-    assert_eq!(state_dict(&[b"\x80\x02".as_slice(), &[b'('; 1_100_000]].concat()), Err(PickleError::TooMany { what: "objects", limit: 1_000_000 }));
-    assert_eq!(state_dict(&[b'N'; 200_000]), Err(PickleError::TooMany { what: "values on its stack", limit: 100_000 }));
+    assert_eq!(
+        state_dict(&[b"\x80\x02".as_slice(), &[b'('; 1_100_000]].concat()),
+        Err(PickleError::TooMany {
+            what: "objects",
+            limit: 1_000_000
+        })
+    );
+    assert_eq!(
+        state_dict(&[b'N'; 200_000]),
+        Err(PickleError::TooMany {
+            what: "values on its stack",
+            limit: 100_000
+        })
+    );
     // A tuple nested half a million deep: flat in memory, so neither making nor dropping it recurses.
     let nested = [b"\x80\x02)".as_slice(), &[0x85; 500_000], b"."].concat();
     assert!(matches!(state_dict(&nested), Err(PickleError::Malformed(_))));
@@ -112,19 +159,31 @@ fn pickles_of_every_protocol() {
 fn piece_types_and_model_kinds() {
     let field = |id: u8, bytes: &[u8]| [&[id << 3 | 2, bytes.len() as u8], bytes].concat();
     let piece = |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![0x15, 0, 0, 0, 0], vec![3 << 3, kind]].concat());
-    let model = [piece("<unk>", 2), piece("<s>", 3), piece("<EOU>", 4), piece("<0x41>", 6), piece("\u{2581}a", 1), field(2, &[3 << 3, 2])].concat();
+    let model = [
+        piece("<unk>", 2),
+        piece("<s>", 3),
+        piece("<EOU>", 4),
+        piece("<0x41>", 6),
+        piece("\u{2581}a", 1),
+        field(2, &[3 << 3, 2]),
+    ]
+    .concat();
     let found = pieces(&model).unwrap();
     assert_eq!(found[0], ("<unk>".to_owned(), PieceType::Unknown));
-    assert_eq!(found.iter().map(|(_, kind)| *kind).collect::<Vec<_>>()[1..], [
-        PieceType::Control,
-        PieceType::UserDefined,
-        PieceType::Byte,
-        PieceType::Normal
-    ]);
+    assert_eq!(
+        found.iter().map(|(_, kind)| *kind).collect::<Vec<_>>()[1..],
+        [PieceType::Control, PieceType::UserDefined, PieceType::Byte, PieceType::Normal]
+    );
     assert_eq!(pieces(&field(2, &[3 << 3, 3])), Err(SentencePieceError::Kind(3)));
-    assert_eq!(pieces(&piece("x", 9)), Err(SentencePieceError::Malformed("a piece is of no known type")));
+    assert_eq!(
+        pieces(&piece("x", 9)),
+        Err(SentencePieceError::Malformed("a piece is of no known type"))
+    );
     assert_eq!(pieces(&[0x0a]), Err(SentencePieceError::Truncated));
-    assert_eq!(pieces(&[0xff; 12]), Err(SentencePieceError::Malformed("a number has more than 64 bits")));
+    assert_eq!(
+        pieces(&[0xff; 12]),
+        Err(SentencePieceError::Malformed("a number has more than 64 bits"))
+    );
 }
 
 /// Instructions that the machine knows, so that random programs get somewhere.
