@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use common::audio::Tape;
 use common::client::{CLOSE_STREAM, Said, assert_tiles, connect, connect_with, number};
 use common::{Setup, word_at};
+use futures_util::future::join_all;
 
 /// Mono linear16 at 16 kHz.
 const QUERY: &str = "encoding=linear16&sample_rate=16000";
@@ -102,7 +103,7 @@ async fn when_the_time_to_drain_is_over_calls_get_their_finals_and_1001() {
 #[tokio::test]
 async fn two_hundred_broken_connections_leave_every_slot_free() {
     const SLOTS: u32 = 16;
-    let server = Setup::default().slots(SLOTS).start();
+    let server = Setup::default().slots(SLOTS).config("[stream]\nidle_timeout = \"2min\"").start();
     let sound = Tape::new(16_000).tone(0.4).linear16();
     for n in 0..200 {
         let mut live = connect(&server, QUERY).await;
@@ -126,14 +127,16 @@ async fn two_hundred_broken_connections_leave_every_slot_free() {
         all.push(connect(&server, QUERY).await);
     }
     assert_eq!(connect_with(&server, QUERY, &[]).await.err().unwrap().status, 503);
-    for mut live in all {
-        live.audio(&sound).await;
-        assert_eq!(
-            live.close_stream().await.text(),
-            [0, 4].map(word_at).join(" "),
-            "a slot was not clean"
-        );
-    }
+    let sound = &sound;
+    let said = join_all(all.into_iter().map(async |mut live| {
+        live.audio(sound).await;
+        live.close_stream().await.text()
+    }))
+    .await;
+    assert!(
+        said.iter().all(|text| *text == [0, 4].map(word_at).join(" ")),
+        "a slot was not clean: {said:?}"
+    );
 }
 
 #[tokio::test]

@@ -22,6 +22,12 @@ def pcm(path):
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
+def listen(decoder, audio):
+    decoder.start_utt()
+    decoder.process_raw(audio, full_utt=True)
+    decoder.end_utt()
+
+
 def align(job):
     global _decoder
     name, path, transcript = job
@@ -35,14 +41,11 @@ def align(job):
             return name, None
         audio = pcm(path)
         _decoder.set_align_text(" ".join(words))
-        for phones in (False, True):  # words first, then the phones within them
-            if phones:
-                _decoder.set_alignment()
-            _decoder.start_utt()
-            _decoder.process_raw(audio, full_utt=True)
-            _decoder.end_utt()
-            if _decoder.hyp() is None:
-                return name, None
+        listen(_decoder, audio)
+        if _decoder.hyp() is None:
+            return name, None
+        _decoder.set_alignment()  # from the words to the phones within them
+        listen(_decoder, audio)
         found = [(p.name.lower(), p.start + p.duration) for w in _decoder.get_alignment() for p in w]
         return name, [[p, end / 100] for p, end in found]
     except (RuntimeError, ValueError, subprocess.CalledProcessError):

@@ -53,3 +53,8 @@ pub async fn metrics(state: web::Data<State>) -> HttpResponse {
 pub async fn not_found(request: HttpRequest) -> HttpResponse {
     errors::respond(&request, &ApiError::NotFound)
 }
+
+/// Every method that a path does not know.
+pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    errors::respond(&request, &ApiError::MethodNotAllowed)
+}

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::{HttpRequest, guard, web};
+use actix_web::{HttpRequest, Route, web};
 use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
@@ -117,17 +117,17 @@ pub fn audio_spec(declared: &DeclaredAudio) -> Result<AudioSpec, ApiError> {
 
 /// All routes; `base` is the configured prefix, `/v1`.
 pub fn routes(config: &mut web::ServiceConfig, base: &str) {
+    let page = |path: &str, get: Route| web::resource(path).route(get).default_service(web::to(info::method_not_allowed));
     config
         .service(
             web::scope(base)
-                .route("/listen", web::post().to(listen_rest::listen))
-                .route("/listen", web::get().to(listen_ws::listen))
-                .route("/models", web::get().to(info::models))
-                .route("/models/{id}", web::get().to(info::model))
-                .route("/status", web::get().to(info::status))
-                .route("/status/engine", web::get().to(info::engine))
+                .service(page("/listen", web::get().to(listen_ws::listen)).route(web::post().to(listen_rest::listen)))
+                .service(page("/models", web::get().to(info::models)))
+                .service(page("/models/{id}", web::get().to(info::model)))
+                .service(page("/status", web::get().to(info::status)))
+                .service(page("/status/engine", web::get().to(info::engine)))
                 .default_service(web::to(info::not_found)),
         )
-        .route("/metrics", web::get().guard(guard::Get()).to(info::metrics))
+        .service(page("/metrics", web::get().to(info::metrics)))
         .default_service(web::to(info::not_found));
 }

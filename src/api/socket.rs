@@ -4,6 +4,7 @@
 //! no rule lives here: the stream on the other side of the pipe keeps its own time, ends such a client, and the TCP user
 //! timeout set at accept removes the connection.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -27,6 +28,8 @@ pub struct Socket {
     joined: BytesMut,
     joining: Joining,
     largest: usize,
+    /// Why the payload refused to go on, if it did.
+    refused: Rc<Cell<Option<ws::CloseCode>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,8 +55,10 @@ impl Socket {
         stream: Addr<StreamActor>,
         largest: usize,
     ) -> Result<(Addr<Self>, HttpResponse), actix_web::Error> {
-        let gated = GatedPayload { inner: payload, pipe: Rc::clone(&pipe) };
-        let socket = Self { pipe, stream, joined: BytesMut::new(), joining: Joining::Nothing, largest };
+        let refused = Rc::new(Cell::new(None));
+        let heads = Heads { largest, ..Heads::default() };
+        let gated = GatedPayload { inner: payload, pipe: Rc::clone(&pipe), heads, refused: Rc::clone(&refused) };
+        let socket = Self { pipe, stream, joined: BytesMut::new(), joining: Joining::Nothing, largest, refused };
         ws::WsResponseBuilder::new(socket, request, gated).protocols(&["token", "bearer"]).frame_size(largest).start_with_addr()
     }
 
@@ -78,7 +83,7 @@ impl Socket {
         };
         if self.joined.len() + bytes.len() > self.largest {
             ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Size, description: None }));
-            self.forward(FromClient::Gone);
+            ctx.stop();
             return;
         }
         self.joined.extend_from_slice(&bytes);
@@ -119,6 +124,9 @@ impl Handler<MessagesWaiting> for Socket {
                 }
             }
         }
+        if self.pipe.has_frames() {
+            self.stream.try_send(FramesArrived).ok();
+        }
     }
 }
 
@@ -136,7 +144,9 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             }
             Err(error) => {
                 tracing::debug!(%error, "the client broke the WebSocket protocol");
-                ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Protocol, description: None }));
+                let otherwise = if matches!(error, ws::ProtocolError::Overflow) { ws::CloseCode::Size } else { ws::CloseCode::Protocol };
+                let code = self.refused.get().unwrap_or(otherwise);
+                ctx.close(Some(ws::CloseReason { code, description: None }));
                 ctx.stop();
             }
         }
@@ -148,10 +158,57 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
     }
 }
 
-/// The connection's bytes, held back while the stream does not want to read.
+/// The connection's bytes, held back while the stream does not want to read, and ended at the head of a frame that is too
+/// large: the WebSocket crate would first collect it.
 struct GatedPayload {
     inner: web::Payload,
     pipe: Rc<Pipe>,
+    heads: Heads,
+    refused: Rc<Cell<Option<ws::CloseCode>>>,
+}
+
+/// Follows the heads of frames (RFC 6455, section 5.2).
+#[derive(Default)]
+struct Heads {
+    largest: usize,
+    /// Bytes of the current head seen so far.
+    head: Vec<u8>,
+    /// Payload bytes of the current frame still to come.
+    payload: usize,
+}
+
+impl Heads {
+    /// Takes the next bytes of the connection; false if a frame among them is too large.
+    fn fits(&mut self, mut bytes: &[u8]) -> bool {
+        loop {
+            let skipped = self.payload.min(bytes.len());
+            self.payload -= skipped;
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            let Some((first, rest)) = bytes.split_first() else { return true };
+            bytes = rest;
+            self.head.push(*first);
+            let &[_, second, ref extended @ ..] = self.head.as_slice() else { continue };
+            let length_bytes = match second & 0x7f {
+                126 => 2,
+                127 => 8,
+                _ => 0,
+            };
+            let mask_bytes = if second & 0x80 == 0 { 0 } else { 4 };
+            if extended.len() < length_bytes + mask_bytes {
+                continue;
+            }
+            let big = |length: u64, byte: &u8| length << 8 | u64::from(*byte);
+            let length = match length_bytes {
+                0 => u64::from(second & 0x7f),
+                _ => extended.iter().take(length_bytes).fold(0, big),
+            };
+            self.head.clear();
+            self.payload = usize::try_from(length).unwrap_or(usize::MAX);
+            if self.payload > self.largest {
+                return false;
+            }
+        }
+    }
 }
 
 impl Stream for GatedPayload {
@@ -162,10 +219,19 @@ impl Stream for GatedPayload {
             return Poll::Pending;
         }
         let polled = Pin::new(&mut self.inner).poll_next(context);
-        if let Poll::Ready(Some(Ok(bytes))) = &polled
-            && !self.pipe.arriving(bytes.len())
-        {
-            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            if !self.heads.fits(bytes) {
+                self.refused.set(Some(ws::CloseCode::Size));
+                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            }
+            if !self.pipe.arriving(bytes.len()) {
+                self.refused.set(Some(ws::CloseCode::Again));
+                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            }
+        }
+        // A client that closes its half breaks off the payload, which is no fault of the frames before.
+        if let Poll::Ready(Some(Err(_))) = polled {
+            return Poll::Ready(None);
         }
         polled
     }

@@ -136,6 +136,25 @@ impl StreamActor {
         }
     }
 
+    /// Hands the session the frames that wait in the pipe, as long as it can work on them.
+    fn take_frames(&mut self, ctx: &mut Context<Self>) {
+        while !self.session.is_busy()
+            && let Some(frame) = self.pipe.take_in()
+        {
+            match frame {
+                FromClient::Binary(bytes) => self.event(ctx, |session, now, out| session.on_audio(bytes, now, out)),
+                FromClient::Text(text) => self.event(ctx, |session, now, out| session.on_text(&text, now, out)),
+                // A client that has asked for the end may close its half of the connection; it still gets everything.
+                FromClient::Gone if self.session.is_ending() => {}
+                FromClient::Gone => {
+                    self.session.on_disconnect();
+                    ctx.stop();
+                    return;
+                }
+            }
+        }
+    }
+
     fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         if self.closed.is_some() {
             return;
@@ -237,6 +256,13 @@ impl Actor for StreamActor {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let code = self.closed.unwrap_or(CloseReason::Finished.code());
+        if self.closed.is_none() {
+            // The client is gone; its socket, which may be open on our side still, ends too.
+            self.pipe.evict(code, String::new());
+            if let Some(door) = &self.door {
+                door.try_send(MessagesWaiting).ok();
+            }
+        }
         measure::stream_closed(code);
         self.metrics.finished(Kind::Stream, if self.failed { 500 } else { 200 });
         if let Some(ended) = self.ended.take() {
@@ -258,17 +284,7 @@ impl Handler<FramesArrived> for StreamActor {
     type Result = ();
 
     fn handle(&mut self, _: FramesArrived, ctx: &mut Self::Context) {
-        while let Some(frame) = self.pipe.take_in() {
-            match frame {
-                FromClient::Binary(bytes) => self.event(ctx, |session, now, out| session.on_audio(bytes, now, out)),
-                FromClient::Text(text) => self.event(ctx, |session, now, out| session.on_text(&text, now, out)),
-                FromClient::Gone => {
-                    self.session.on_disconnect();
-                    ctx.stop();
-                    return;
-                }
-            }
-        }
+        self.take_frames(ctx);
     }
 }
 
@@ -279,6 +295,7 @@ impl StreamHandler<(usize, Completed)> for StreamActor {
             Some(decoded) => self.event(ctx, |session, now, out| session.on_decoded(lane, seq, decoded, now, out)),
             None => self.fail(ctx),
         }
+        self.take_frames(ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
@@ -297,6 +314,6 @@ impl Handler<GoAway> for StreamActor {
     type Result = ();
 
     fn handle(&mut self, _: GoAway, ctx: &mut Self::Context) {
-        self.event(ctx, |session, _, out| session.on_going_away(out));
+        self.event(ctx, |session, now, out| session.on_going_away(now, out));
     }
 }

@@ -14,6 +14,11 @@ use bytes::Bytes;
 
 use crate::telemetry::metrics as measure;
 
+/// Frames that may wait before no more is read.
+const WAITING: usize = 256;
+/// Bytes of frames that may wait before no more is read.
+const WAITING_BYTES: usize = 256 << 10;
+
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromClient {
@@ -23,6 +28,17 @@ pub enum FromClient {
     Text(String),
     /// The client closed the connection or it broke.
     Gone,
+}
+
+impl FromClient {
+    /// Bytes held for the frame.
+    fn cost(&self) -> usize {
+        match self {
+            FromClient::Binary(bytes) => bytes.len(),
+            FromClient::Text(text) => text.len(),
+            FromClient::Gone => 0,
+        }
+    }
 }
 
 /// What a client is sent.
@@ -105,19 +121,25 @@ impl Pipe {
     /// Socket: a frame arrived.
     pub fn put_in(&self, frame: FromClient) {
         self.hold(Place::Frame, 0);
-        if let FromClient::Binary(bytes) = &frame {
-            self.hold(Place::Inbox, self.count(Place::Inbox) + bytes.len());
-        }
+        self.hold(Place::Inbox, self.count(Place::Inbox) + frame.cost());
         self.inbox.borrow_mut().push_back(frame);
     }
 
-    /// Stream: the next frame.
+    /// Stream: the next frame. None while the client has half a backlog of messages to read: what it sent waits, and once much
+    /// waits, no more is read.
     pub fn take_in(&self) -> Option<FromClient> {
-        let frame = self.inbox.borrow_mut().pop_front()?;
-        if let FromClient::Binary(bytes) = &frame {
-            self.hold(Place::Inbox, self.count(Place::Inbox).saturating_sub(bytes.len()));
+        if self.outbox.borrow().len() > self.backlog / 2 {
+            return None;
         }
+        let frame = self.inbox.borrow_mut().pop_front()?;
+        self.hold(Place::Inbox, self.count(Place::Inbox).saturating_sub(frame.cost()));
+        self.wake_reader();
         Some(frame)
+    }
+
+    /// Socket: whether frames wait for the stream.
+    pub fn has_frames(&self) -> bool {
+        !self.inbox.borrow().is_empty()
     }
 
     /// Stream: a message for the client.
@@ -150,15 +172,13 @@ impl Pipe {
         if self.open.replace(open) && !open {
             measure::reading_paused();
         }
-        if open && let Some(waker) = self.reader.borrow_mut().take() {
-            waker.wake();
-        }
+        self.wake_reader();
         open
     }
 
     /// Socket: ready once more may be read.
     pub fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
-        if self.open.get() {
+        if self.may_read() {
             return Poll::Ready(());
         }
         *self.reader.borrow_mut() = Some(context.waker().clone());
@@ -172,6 +192,18 @@ impl Pipe {
         let frame = self.count(Place::Frame) + bytes;
         self.hold(Place::Frame, frame);
         frame <= ALWAYS || !self.budget.is_spent()
+    }
+
+    fn may_read(&self) -> bool {
+        self.open.get() && self.inbox.borrow().len() < WAITING && self.count(Place::Inbox) < WAITING_BYTES
+    }
+
+    fn wake_reader(&self) {
+        if self.may_read()
+            && let Some(waker) = self.reader.borrow_mut().take()
+        {
+            waker.wake();
+        }
     }
 
     fn count(&self, place: Place) -> usize {

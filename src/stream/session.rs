@@ -187,9 +187,21 @@ impl Session {
         self.ended = true;
     }
 
-    /// The server stops, and the time for draining is over.
-    pub fn on_going_away(&mut self, out: &mut Vec<Effect>) {
-        self.finish(CloseReason::GoingAway, out);
+    /// The server stops, and the time for draining is over: what was said so far is still answered.
+    pub fn on_going_away(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if !self.ended && self.ending.is_none() {
+            self.end(CloseReason::GoingAway, now, out);
+        }
+    }
+
+    /// True if what the client sends next would only wait here.
+    pub fn is_busy(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// True once the stream is being flushed to be closed.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// Reading was stopped or begun again for another reason than [`Effect::Read`]; meanwhile the client cannot be idle.

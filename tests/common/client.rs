@@ -97,7 +97,7 @@ pub async fn connect(server: &Server, query: &str) -> Live {
 pub async fn transcribe(server: &Server, tape: &Tape, query: &str, chunk_ms: u32) -> Conversation {
     let mut live = connect(server, &format!("{}&{query}", tape.query("linear16"))).await;
     let bytes = tape.linear16();
-    let size = (tape.rate * chunk_ms / 1_000) as usize * 2 * usize::from(tape.channels);
+    let size = (u64::from(tape.rate) * u64::from(chunk_ms) / 1_000) as usize * 2 * usize::from(tape.channels);
     for chunk in bytes.chunks(size) {
         live.audio(chunk).await;
     }
@@ -138,7 +138,10 @@ impl Live {
 
     /// Sends any message.
     pub async fn send(&mut self, message: Message) {
-        self.sink.send(message).await.unwrap();
+        if let Err(error) = self.sink.send(message).await {
+            self.listen_for(Duration::from_secs(1)).await;
+            panic!("{error}; heard: {:#?}", self.heard);
+        }
     }
 
     /// Sends a message and says whether the connection took it.

@@ -198,7 +198,7 @@ async fn an_upgrade_without_a_key_or_with_another_version_leaves_no_stream() {
     let server = Setup::default().slots(1).start();
     for lines in [
         "Sec-WebSocket-Version: 13\r\n",
-        "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        "Sec-WebSocket-Version: 99\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     ] {
         let mut raw = Raw::tcp(server.address, None).await;
         let request = format!("GET /v1/listen?{QUERY} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{lines}\r\n");

@@ -12,13 +12,13 @@ use super::{Answer, expected, post_as, text, wav};
 use crate::common::{Server, Setup};
 
 /// A server of canned responses; stops with the test's runtime.
-pub struct Remote {
+pub(crate) struct Remote {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 /// A whole response with this body.
-pub fn ok(body: Vec<u8>) -> Vec<u8> {
+pub(crate) fn ok(body: Vec<u8>) -> Vec<u8> {
     let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()).into_bytes();
     response.extend(body);
     response
@@ -30,7 +30,7 @@ fn head(status: &str, lines: &str) -> Vec<u8> {
 
 impl Remote {
     /// Starts a server that sends each path its response, byte for byte.
-    pub async fn start(pages: Vec<(&'static str, Vec<u8>)>) -> Self {
+    pub(crate) async fn start(pages: Vec<(&'static str, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let log = Arc::clone(&asked);
@@ -56,7 +56,7 @@ impl Remote {
     }
 
     /// The address of a page.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

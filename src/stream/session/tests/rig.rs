@@ -231,7 +231,7 @@ impl Rig {
     }
 
     pub(super) fn going_away(&mut self) {
-        self.event(|session, _, out| session.on_going_away(out));
+        self.event(|session, now, out| session.on_going_away(now, out));
     }
 
     pub(super) fn engine_fails(&mut self) {
