@@ -17,8 +17,8 @@ use crate::api::auth::Keys;
 use crate::api::health::Health;
 use crate::api::{self, State, middleware};
 use crate::config::Config;
-use crate::engine::{Choice, Opened};
 use crate::engine::worker::Worker;
+use crate::engine::{Choice, Opened};
 use crate::model::tokenizer::Tokenizer;
 use crate::prerecorded::fetch::Fetcher;
 use crate::scheduler::core::{Core, Rules};
@@ -148,7 +148,10 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
         handle.stop(false).await;
     }
     for serving in std::iter::once(serving).chain(serving_metrics) {
-        serving.await.map_err(|error| AppError::Serve(std::io::Error::other(error)))?.map_err(AppError::Serve)?;
+        serving
+            .await
+            .map_err(|error| AppError::Serve(std::io::Error::other(error)))?
+            .map_err(AppError::Serve)?;
     }
     ended
 }
@@ -156,16 +159,26 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
 fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
     let config = &state.config.server;
     let named = format!("{}:{}", config.host, config.port);
-    let cannot = |source| AppError::Listen { address: named.clone(), source };
+    let cannot = |source| AppError::Listen {
+        address: named.clone(),
+        source,
+    };
     let listener = TcpListener::bind(&named).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let shared = state.clone();
     let timeout = state.config.stream.tcp_user_timeout;
     let server = HttpServer::new(move || {
         let base = shared.config.server.base_url.clone();
-        App::new().app_data(shared.clone()).wrap(from_fn(middleware::around)).configure(|routes| api::routes(routes, &base))
+        App::new()
+            .app_data(shared.clone())
+            .wrap(from_fn(middleware::around))
+            .configure(|routes| api::routes(routes, &base))
     })
-    .workers(config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)))
+    .workers(
+        config
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+    )
     .on_connect(move |connection, _: &mut Extensions| set_user_timeout(connection, timeout))
     .max_connections(state.config.limits.connections)
     .client_request_timeout(state.config.limits.request_timeout)
@@ -185,9 +198,16 @@ fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Serve
         return Ok(None);
     }
     let named = format!("{}:{}", config.host, config.port);
-    let cannot = |source| AppError::Listen { address: named.clone(), source };
+    let cannot = |source| AppError::Listen {
+        address: named.clone(),
+        source,
+    };
     let shared = state.clone();
-    let server = HttpServer::new(move || App::new().app_data(shared.clone()).route("/metrics", web::get().to(api::info::metrics)));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .route("/metrics", web::get().to(api::info::metrics))
+    });
     let server = server.workers(1).disable_signals().bind(&named).map_err(cannot)?;
     Ok(Some(server.run()))
 }
@@ -211,10 +231,15 @@ fn tls_config(certificate: &std::path::Path, key: &std::path::Path) -> Result<ru
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let tell = |error: &dyn std::fmt::Display| AppError::Tls(error.to_string());
-    let chain = CertificateDer::pem_file_iter(certificate).map_err(|e| tell(&e))?.collect::<Result<Vec<_>, _>>().map_err(|e| tell(&e))?;
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .map_err(|e| tell(&e))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| tell(&e))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|e| tell(&e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| tell(&e))?;
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| tell(&e))?;
     builder.with_no_client_auth().with_single_cert(chain, key).map_err(|e| tell(&e))
 }
 
@@ -242,7 +267,12 @@ async fn wait(
 /// Takes no new work; waits for what runs, if it can still end well; then ends what is left.
 async fn drain(state: &web::Data<State>, server: &ServerHandle, patient: bool) {
     state.draining.store(true, Ordering::Relaxed);
-    let deadline = tokio::time::Instant::now() + if patient { state.config.server.drain } else { Duration::from_secs(1) };
+    let deadline = tokio::time::Instant::now()
+        + if patient {
+            state.config.server.drain
+        } else {
+            Duration::from_secs(1)
+        };
     let busy = || state.metrics.count(Kind::Batch) + state.metrics.count(Kind::Stream) > 0;
     while busy() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;

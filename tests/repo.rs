@@ -1,6 +1,12 @@
 //! Rules of the repository that a program can check: who imports whom, where `unsafe` may stand, what documents must name.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,12 +24,62 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ops", &["units", "error"]),
     ("model", &["ops", "units", "error", "config", "telemetry", "engine::batch"]),
     ("engine", &["model", "ops", "wire", "units", "error", "config", "telemetry"]),
-    ("scheduler", &["engine::batch", "engine::cost", "engine::worker", "units", "error", "config", "telemetry"]),
-    ("stream", &["scheduler", "engine::batch", "audio", "text", "wire", "units", "error", "config", "telemetry"]),
-    ("prerecorded", &["scheduler", "engine::batch", "audio", "text", "wire", "units", "error", "config", "telemetry"]),
+    (
+        "scheduler",
+        &[
+            "engine::batch",
+            "engine::cost",
+            "engine::worker",
+            "units",
+            "error",
+            "config",
+            "telemetry",
+        ],
+    ),
+    (
+        "stream",
+        &[
+            "scheduler",
+            "engine::batch",
+            "audio",
+            "text",
+            "wire",
+            "units",
+            "error",
+            "config",
+            "telemetry",
+        ],
+    ),
+    (
+        "prerecorded",
+        &[
+            "scheduler",
+            "engine::batch",
+            "audio",
+            "text",
+            "wire",
+            "units",
+            "error",
+            "config",
+            "telemetry",
+        ],
+    ),
     (
         "api",
-        &["stream", "prerecorded", "scheduler", "engine::served", "engine::batch", "audio", "text", "wire", "units", "error", "config", "telemetry"],
+        &[
+            "stream",
+            "prerecorded",
+            "scheduler",
+            "engine::served",
+            "engine::batch",
+            "audio",
+            "text",
+            "wire",
+            "units",
+            "error",
+            "config",
+            "telemetry",
+        ],
     ),
 ];
 
@@ -51,7 +107,11 @@ fn root() -> PathBuf {
 /// The source without comments, and without what follows the beginning of a test module.
 fn code(text: &str) -> String {
     let end = text.find("#[cfg(test)]").unwrap_or(text.len());
-    text[..end].lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    text[..end]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn relative(path: &Path) -> String {
@@ -70,7 +130,9 @@ fn named_paths(code: &str) -> Vec<String> {
             let group = group.split("};").next().unwrap_or_default();
             paths.extend(group.split(',').map(|item| item.trim().to_owned()));
         } else {
-            let end = part.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(part.len());
+            let end = part
+                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                .unwrap_or(part.len());
             paths.push(part[..end].trim_end_matches(':').to_owned());
         }
     }
@@ -83,7 +145,9 @@ fn modules_import_only_what_their_layer_may() {
     for (path, text) in sources() {
         let name = relative(&path);
         let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        let Some((_, allowed)) = IMPORTS.iter().find(|(known, _)| *known == module) else { continue };
+        let Some((_, allowed)) = IMPORTS.iter().find(|(known, _)| *known == module) else {
+            continue;
+        };
         if is_test_file(&name) {
             continue;
         }
@@ -119,10 +183,19 @@ fn actors_and_sockets_stay_in_their_shells() {
 
 #[test]
 fn pure_cores_read_no_clock() {
-    for name in ["scheduler/core.rs", "scheduler/policy.rs", "scheduler/admission.rs", "stream/session.rs", "engine/cost.rs"] {
+    for name in [
+        "scheduler/core.rs",
+        "scheduler/policy.rs",
+        "scheduler/admission.rs",
+        "stream/session.rs",
+        "engine/cost.rs",
+    ] {
         let text = fs::read_to_string(root().join("src").join(name)).unwrap();
         let code = code(&text);
-        assert!(!code.contains("Instant::now") && !code.contains("SystemTime::now"), "{name} reads the clock");
+        assert!(
+            !code.contains("Instant::now") && !code.contains("SystemTime::now"),
+            "{name} reads the clock"
+        );
     }
 }
 
@@ -140,7 +213,9 @@ fn unsafe_is_confined_and_explained() {
             if !name.starts_with("ops/") && !name.starts_with("model/lm/") {
                 broken.push(format!("{name}:{} has unsafe code", n + 1));
             }
-            let explained = lines[n.saturating_sub(8)..=n].iter().any(|line| line.contains("SAFETY") || line.contains("# Safety"));
+            let explained = lines[n.saturating_sub(8)..=n]
+                .iter()
+                .any(|line| line.contains("SAFETY") || line.contains("# Safety"));
             if !explained {
                 broken.push(format!("{name}:{} has unsafe code without a SAFETY comment", n + 1));
             }
@@ -161,5 +236,10 @@ fn every_metric_is_documented() {
 #[test]
 fn the_load_tester_does_not_know_the_server() {
     let manifest = fs::read_to_string(root().join("loadtest/Cargo.toml")).unwrap();
-    assert!(!manifest.lines().any(|line| line.trim_start().starts_with("hark ") || line.trim_start().starts_with("hark=")), "{manifest}");
+    assert!(
+        !manifest
+            .lines()
+            .any(|line| line.trim_start().starts_with("hark ") || line.trim_start().starts_with("hark=")),
+        "{manifest}"
+    );
 }

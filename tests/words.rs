@@ -1,6 +1,12 @@
 //! The bundled model: the same words streamed and at once, alone and among others, however the bytes come.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -20,7 +26,12 @@ fn root() -> PathBuf {
 }
 
 fn samples(name: &str) -> Vec<f32> {
-    let spec = AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false };
+    let spec = AudioSpec {
+        encoding: None,
+        rate: None,
+        channels: 1,
+        multichannel: false,
+    };
     let mut intake = Intake::new(spec).unwrap();
     intake.push(std::fs::read(root().join("samples").join(name)).unwrap().into());
     let mut lanes = Vec::new();
@@ -32,7 +43,13 @@ fn samples(name: &str) -> Vec<f32> {
 fn at_once(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 2]) -> Vec<Token> {
     let rows = network.offline(audio, context, None).unwrap();
     let (mut state, mut decoded) = (decoder.new_state(), Decoded::default());
-    decoder.advance(&mut [DecodeInput { state: &mut state, rows: &rows, commit: true, end: true, decoded: &mut decoded }]);
+    decoder.advance(&mut [DecodeInput {
+        state: &mut state,
+        rows: &rows,
+        commit: true,
+        end: true,
+        decoded: &mut decoded,
+    }]);
     decoded.fixed
 }
 
@@ -45,10 +62,21 @@ fn streamed(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 
         let length = if at == 0 { 1280 * right + 200 } else { 1280 * (right + 1) };
         let end = at + length > audio.len();
         let chunk = &audio[at..audio.len().min(at + length)];
-        let mut input = [StepInput { state: &mut stream, samples: chunk, start: at == 0, end }];
+        let mut input = [StepInput {
+            state: &mut stream,
+            samples: chunk,
+            start: at == 0,
+            end,
+        }];
         let encoded = network.step(index, &mut input, &mut scratch).unwrap();
         let mut decoded = Decoded::default();
-        decoder.advance(&mut [DecodeInput { state: &mut state, rows: encoded.rows, commit: end, end, decoded: &mut decoded }]);
+        decoder.advance(&mut [DecodeInput {
+            state: &mut state,
+            rows: encoded.rows,
+            commit: end,
+            end,
+            decoded: &mut decoded,
+        }]);
         tokens.extend(decoded.fixed);
         at += length;
     }
@@ -95,7 +123,11 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").expect("the line that says where").to_owned();
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .expect("the line that says where")
+            .to_owned();
         Self { process, address }
     }
 }
@@ -109,7 +141,9 @@ impl Drop for Server {
 
 /// Final words with their times and confidences, for a WAV sent in messages of the given sizes, over and over.
 async fn listen(address: &str, wav: &[u8], sizes: &[usize]) -> Vec<Value> {
-    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/v1/listen?interim_results=true")).await.unwrap();
+    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/v1/listen?interim_results=true"))
+        .await
+        .unwrap();
     let (mut out, mut messages) = socket.split();
     let wav = wav.to_vec();
     let sizes = sizes.to_vec();
@@ -141,7 +175,10 @@ async fn listen(address: &str, wav: &[u8], sizes: &[usize]) -> Vec<Value> {
 #[tokio::test]
 async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once() {
     let server = Server::start();
-    let calls: Vec<Vec<u8>> = ["call-2.wav", "call-3.wav"].iter().map(|name| std::fs::read(root().join("samples").join(name)).unwrap()).collect();
+    let calls: Vec<Vec<u8>> = ["call-2.wav", "call-3.wav"]
+        .iter()
+        .map(|name| std::fs::read(root().join("samples").join(name)).unwrap())
+        .collect();
     let mut alone = Vec::new();
     for call in &calls {
         alone.push(listen(&server.address, call, &[160]).await);
@@ -149,7 +186,11 @@ async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once()
     assert!(alone.iter().all(|words| words.len() > 5), "hardly anything was heard: {alone:?}");
     assert_ne!(alone[0], alone[1]);
     assert_eq!(alone[0], listen(&server.address, &calls[0], &[usize::MAX]).await, "in one message");
-    assert_eq!(alone[0], listen(&server.address, &calls[0], &[1, 333, 7, 4001]).await, "in odd pieces");
+    assert_eq!(
+        alone[0],
+        listen(&server.address, &calls[0], &[1, 333, 7, 4001]).await,
+        "in odd pieces"
+    );
     let many = (0..32).map(|n| {
         let (address, call) = (server.address.clone(), calls[n % 2].clone());
         tokio::spawn(async move { listen(&address, &call, &[160 + 37 * n]).await })
@@ -162,7 +203,11 @@ async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once()
 #[test]
 fn the_sample_call_is_understood_well_enough_to_read() {
     let wanted = std::fs::read_to_string(root().join("samples/call.txt")).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_hark")).args(["transcribe", "samples/call.wav"]).current_dir(root()).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hark"))
+        .args(["transcribe", "samples/call.wav"])
+        .current_dir(root())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let heard = String::from_utf8(output.stdout).unwrap();
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
@@ -172,11 +217,26 @@ fn the_sample_call_is_understood_well_enough_to_read() {
 
 #[test]
 fn a_missing_file_fails_and_the_others_are_transcribed() {
-    let arguments = ["transcribe", "samples/call-3.wav", "samples/no-such-file.wav", "--format", "json", "--live"];
-    let output = Command::new(env!("CARGO_BIN_EXE_hark")).args(arguments).current_dir(root()).output().unwrap();
+    let arguments = [
+        "transcribe",
+        "samples/call-3.wav",
+        "samples/no-such-file.wav",
+        "--format",
+        "json",
+        "--live",
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_hark"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file.wav"));
-    let lines: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["file"], "samples/call-3.wav");
     assert!(lines[0]["words"].as_array().unwrap().len() > 5);

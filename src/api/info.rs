@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{State, errors};
 use crate::error::ApiError;
 use crate::telemetry::compatible::Kind;
+use crate::wire::json;
 use crate::wire::models::ModelList;
 use crate::wire::status::{EngineStatus, Status};
-use crate::wire::json;
 
 fn body<T: serde::Serialize>(value: &T) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(json(value))
@@ -23,7 +23,11 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
 /// `GET /v1/models/{uuid}`.
 pub async fn model(request: HttpRequest, state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
     let entry = state.served.entry();
-    if entry.uuid.to_string() == id.as_str() { body(&entry) } else { errors::respond(&request, &ApiError::NotFound) }
+    if entry.uuid.to_string() == id.as_str() {
+        body(&entry)
+    } else {
+        errors::respond(&request, &ApiError::NotFound)
+    }
 }
 
 /// `GET /v1/status`.

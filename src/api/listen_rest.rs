@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{State, errors};
 use crate::error::ApiError;
-use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::prerecorded::assemble;
+use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::FileRequest;
@@ -44,7 +44,9 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     state.admit(request)?;
     let _active = state.metrics.active(Kind::Batch);
     let options = parse_file(request.query_string())?;
-    let model = state.served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+    let model = state
+        .served
+        .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     Ok(respond(request, state, options, model, created, &heard))
@@ -53,13 +55,25 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
 async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions) -> Result<Heard, ApiError> {
     let spec = super::audio_spec(&options.audio)?;
     let limit = state.config.files.max_upload_bytes;
-    let body = bounded(body.map_err(|_| ApiError::RequestTimeout).boxed_local(), limit, state.config.limits.request_timeout);
+    let body = bounded(
+        body.map_err(|_| ApiError::RequestTimeout).boxed_local(),
+        limit,
+        state.config.limits.request_timeout,
+    );
     let plan = super::file_plan(&state.served, &state.config);
-    let is_json = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    let is_json = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(is_json);
     let result = if is_json {
         let url = address(body).await?;
         let remote = state.fetcher.open(&url).await?;
-        let remote = bounded(remote.map_err(ApiError::from).boxed_local(), limit, state.config.limits.request_timeout);
+        let remote = bounded(
+            remote.map_err(ApiError::from).boxed_local(),
+            limit,
+            state.config.limits.request_timeout,
+        );
         transcribe(remote, spec, plan, &state.scheduler, |_| ()).await
     } else {
         transcribe(body, spec, plan, &state.scheduler, |_| ()).await
@@ -85,11 +99,22 @@ fn respond(request: &HttpRequest, state: &State, options: ListenOptions, model: 
         tags: options.tags,
         extra: options.extra,
     };
-    json(&assemble::response(file, heard, state.served.vocabulary.as_ref(), options.punctuate, options.utt_split))
+    json(&assemble::response(
+        file,
+        heard,
+        state.served.vocabulary.as_ref(),
+        options.punctuate,
+        options.utt_split,
+    ))
 }
 
 fn is_json(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
 }
 
 async fn address(body: impl Stream<Item = Result<Bytes, ApiError>>) -> Result<String, ApiError> {
@@ -101,7 +126,9 @@ async fn address(body: impl Stream<Item = Result<Bytes, ApiError>>) -> Result<St
             return Err(ApiError::BadJson);
         }
     }
-    serde_json::from_slice::<Address>(&text).map(|address| address.url).map_err(|_| ApiError::BadJson)
+    serde_json::from_slice::<Address>(&text)
+        .map(|address| address.url)
+        .map_err(|_| ApiError::BadJson)
 }
 
 /// `body`, ended with an error when it is longer than `limit` bytes or nothing comes for `patience`.
@@ -116,7 +143,9 @@ where
             Ok(Some(item)) => item,
         };
         let item = item.and_then(|bytes| {
-            left = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).ok_or(ApiError::PayloadTooLarge { limit })?;
+            left = left
+                .checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+                .ok_or(ApiError::PayloadTooLarge { limit })?;
             Ok(bytes)
         });
         Some((item, (body, left)))

@@ -45,11 +45,24 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let context = served.live.ok_or(ApiError::NoSuchModel)?;
     let spec = super::audio_spec(&options.audio)?;
     let live = &state.config.stream;
-    let lanes = spec.encoding.map_or(1, |_| if spec.multichannel { usize::from(spec.channels) } else { 1 });
+    let lanes = spec
+        .encoding
+        .map_or(1, |_| if spec.multichannel { usize::from(spec.channels) } else { 1 });
     let request_id = errors::request_id(request);
-    let info = StreamInfo { request_id, created: ids::timestamp(SystemTime::now()), model };
+    let info = StreamInfo {
+        request_id,
+        created: ids::timestamp(SystemTime::now()),
+        model,
+    };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
-    let session = Session::new(options, spec, info, super::live_rules(live, served.right(context)), vocabulary, Instant::now());
+    let session = Session::new(
+        options,
+        spec,
+        info,
+        super::live_rules(live, served.right(context)),
+        vocabulary,
+        Instant::now(),
+    );
     let session = session.map_err(|_| ApiError::CorruptAudio)?;
     let pipe = Rc::new(Pipe::new(live.result_backlog, Arc::clone(&state.budget)));
     let setup = Setup {
@@ -59,6 +72,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         context,
         credits: live.credits,
         budget: state.config.engine.budget,
+        patience: live.tcp_user_timeout,
         metrics: Arc::clone(&state.metrics),
         ended: ended(state, request_id),
     };

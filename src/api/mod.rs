@@ -69,7 +69,11 @@ impl State {
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::ServiceUnavailable);
         }
-        if request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > self.config.limits.query_bytes) {
+        if request
+            .uri()
+            .path_and_query()
+            .is_some_and(|uri| uri.as_str().len() > self.config.limits.query_bytes)
+        {
             return Err(ApiError::UriTooLong);
         }
         let active = self.metrics.count(Kind::Batch) + self.metrics.count(Kind::Stream);
@@ -87,11 +91,18 @@ impl State {
 /// How a file is worked on by the model that is served.
 pub fn file_plan(served: &Served, config: &Config) -> Plan {
     let cut = match served.live {
-        Some(_) => Cut::Chunks { right: served.right(served.file) },
+        Some(_) => Cut::Chunks {
+            right: served.right(served.file),
+        },
         None => Cut::Windows(WindowShape::default()),
     };
     let longest = Samples(config.files.max_duration.as_secs().saturating_mul(u64::from(MODEL_RATE.0)));
-    Plan { cut, context: served.file, in_flight: config.files.windows_in_flight, longest }
+    Plan {
+        cut,
+        context: served.file,
+        in_flight: config.files.windows_in_flight,
+        longest,
+    }
 }
 
 /// The rules of live streams that look `right` frames ahead.
@@ -111,8 +122,15 @@ pub fn live_rules(config: &config::Stream, right: u32) -> LiveRules {
 
 /// The audio that a request declares, for the intake.
 pub fn audio_spec(declared: &DeclaredAudio) -> Result<AudioSpec, ApiError> {
-    let encoding = declared.encoding.map(|encoding| crate::audio::Encoding::parse(encoding.name()).map_err(|_| ApiError::CorruptAudio));
-    Ok(AudioSpec { encoding: encoding.transpose()?, rate: declared.sample_rate, channels: declared.channels, multichannel: declared.multichannel })
+    let encoding = declared
+        .encoding
+        .map(|encoding| crate::audio::Encoding::parse(encoding.name()).map_err(|_| ApiError::CorruptAudio));
+    Ok(AudioSpec {
+        encoding: encoding.transpose()?,
+        rate: declared.sample_rate,
+        channels: declared.channels,
+        multichannel: declared.multichannel,
+    })
 }
 
 /// All routes; `base` is the configured prefix, `/v1`.

@@ -56,10 +56,28 @@ impl Socket {
         largest: usize,
     ) -> Result<(Addr<Self>, HttpResponse), actix_web::Error> {
         let refused = Rc::new(Cell::new(None));
-        let heads = Heads { largest, ..Heads::default() };
-        let gated = GatedPayload { inner: payload, pipe: Rc::clone(&pipe), heads, refused: Rc::clone(&refused) };
-        let socket = Self { pipe, stream, joined: BytesMut::new(), joining: Joining::Nothing, largest, refused };
-        ws::WsResponseBuilder::new(socket, request, gated).protocols(&["token", "bearer"]).frame_size(largest).start_with_addr()
+        let heads = Heads {
+            largest,
+            ..Heads::default()
+        };
+        let gated = GatedPayload {
+            inner: payload,
+            pipe: Rc::clone(&pipe),
+            heads,
+            refused: Rc::clone(&refused),
+        };
+        let socket = Self {
+            pipe,
+            stream,
+            joined: BytesMut::new(),
+            joining: Joining::Nothing,
+            largest,
+            refused,
+        };
+        ws::WsResponseBuilder::new(socket, request, gated)
+            .protocols(&["token", "bearer"])
+            .frame_size(largest)
+            .start_with_addr()
     }
 
     fn forward(&self, frame: FromClient) {
@@ -82,7 +100,10 @@ impl Socket {
             Item::Last(bytes) => (bytes, true),
         };
         if self.joined.len() + bytes.len() > self.largest {
-            ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Size, description: None }));
+            ctx.close(Some(ws::CloseReason {
+                code: ws::CloseCode::Size,
+                description: None,
+            }));
             ctx.stop();
             return;
         }
@@ -119,14 +140,16 @@ impl Handler<MessagesWaiting> for Socket {
                 ToClient::Text(text) => ctx.text(text),
                 ToClient::Close(code, reason) => {
                     let description = (!reason.is_empty()).then_some(reason);
-                    ctx.close(Some(ws::CloseReason { code: code.into(), description }));
+                    ctx.close(Some(ws::CloseReason {
+                        code: code.into(),
+                        description,
+                    }));
                     ctx.stop();
                 }
             }
         }
-        if self.pipe.has_frames() {
-            self.stream.try_send(FramesArrived).ok();
-        }
+        // There is room again: the stream may have waited for it.
+        self.stream.try_send(FramesArrived).ok();
     }
 }
 
@@ -144,7 +167,11 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             }
             Err(error) => {
                 tracing::debug!(%error, "the client broke the WebSocket protocol");
-                let otherwise = if matches!(error, ws::ProtocolError::Overflow) { ws::CloseCode::Size } else { ws::CloseCode::Protocol };
+                let otherwise = if matches!(error, ws::ProtocolError::Overflow) {
+                    ws::CloseCode::Size
+                } else {
+                    ws::CloseCode::Protocol
+                };
                 let code = self.refused.get().unwrap_or(otherwise);
                 ctx.close(Some(ws::CloseReason { code, description: None }));
                 ctx.stop();
@@ -187,7 +214,9 @@ impl Heads {
             let Some((first, rest)) = bytes.split_first() else { return true };
             bytes = rest;
             self.head.push(*first);
-            let &[_, second, ref extended @ ..] = self.head.as_slice() else { continue };
+            let &[_, second, ref extended @ ..] = self.head.as_slice() else {
+                continue;
+            };
             let length_bytes = match second & 0x7f {
                 126 => 2,
                 127 => 8,

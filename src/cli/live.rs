@@ -33,11 +33,25 @@ use crate::wire::query::parse_live;
 const MESSAGE: usize = 640;
 
 /// Words and duration in seconds of a file.
-pub(super) async fn transcribe(file: &Path, config: &Config, scheduler: &Handle, served: &Served) -> anyhow::Result<(Vec<SpokenWord>, f64)> {
+pub(super) async fn transcribe(
+    file: &Path,
+    config: &Config,
+    scheduler: &Handle,
+    served: &Served,
+) -> anyhow::Result<(Vec<SpokenWord>, f64)> {
     let context = served.live.ok_or_else(|| anyhow!("the model {} cannot stream", served.name))?;
     let options = parse_live("")?;
-    let spec = AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false };
-    let info = StreamInfo { request_id: Uuid::now_v7(), created: String::new(), model: served.select(None, None, None)? };
+    let spec = AudioSpec {
+        encoding: None,
+        rate: None,
+        channels: 1,
+        multichannel: false,
+    };
+    let info = StreamInfo {
+        request_id: Uuid::now_v7(),
+        created: String::new(),
+        model: served.select(None, None, None)?,
+    };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let rules = api::live_rules(&config.stream, served.right(context));
     let session = Session::new(options, spec, info, rules, vocabulary, Instant::now())?;
@@ -49,13 +63,19 @@ pub(super) async fn transcribe(file: &Path, config: &Config, scheduler: &Handle,
         context,
         credits: config.stream.credits,
         budget: config.engine.budget,
+        patience: config.stream.tcp_user_timeout,
         metrics: Arc::new(Compatible::default()),
         ended: Box::new(|_| ()),
     };
     let stream = StreamActor::open(setup, 1).await?;
     let (done, ended) = oneshot::channel();
     let heard = Rc::new(RefCell::new(Heard::default()));
-    let listener = Listener { pipe: Rc::clone(&pipe), heard: Rc::clone(&heard), done: Some(done) }.start();
+    let listener = Listener {
+        pipe: Rc::clone(&pipe),
+        heard: Rc::clone(&heard),
+        done: Some(done),
+    }
+    .start();
     stream.send(Connected(listener.recipient())).await?;
     let mut bytes = read(file)?;
     while let Some(piece) = bytes.next().await {
@@ -90,8 +110,13 @@ struct Heard {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 enum Message {
-    Results { is_final: bool, channel: Channel },
-    Metadata { duration: f64 },
+    Results {
+        is_final: bool,
+        channel: Channel,
+    },
+    Metadata {
+        duration: f64,
+    },
     #[serde(other)]
     Other,
 }

@@ -12,7 +12,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::{Format, TranscribeArguments, live};
-use crate::{api, app};
 use crate::audio::AudioSpec;
 use crate::config::Config;
 use crate::engine::{self, served::Served};
@@ -21,6 +20,7 @@ use crate::prerecorded::job::transcribe;
 use crate::scheduler::Handle;
 use crate::text::subtitles::{Spoken, srt, vtt};
 use crate::text::words::Word;
+use crate::{api, app};
 
 /// Bytes read from a file at a time.
 const READ: usize = 64 << 10;
@@ -38,7 +38,12 @@ pub(super) struct SpokenWord {
 
 impl From<&Word> for SpokenWord {
     fn from(word: &Word) -> Self {
-        SpokenWord { word: word.text.clone(), start: word.start.seconds(), end: word.end.seconds(), confidence: word.confidence }
+        SpokenWord {
+            word: word.text.clone(),
+            start: word.start.seconds(),
+            end: word.end.seconds(),
+            confidence: word.confidence,
+        }
     }
 }
 
@@ -84,7 +89,12 @@ async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handl
     let (words, duration) = if through_live {
         live::transcribe(file, config, scheduler, served).await?
     } else {
-        let spec = AudioSpec { encoding: None, rate: None, channels: 1, multichannel: false };
+        let spec = AudioSpec {
+            encoding: None,
+            rate: None,
+            channels: 1,
+            multichannel: false,
+        };
         let plan = api::file_plan(served, config);
         let heard = transcribe(read(file)?, spec, plan, scheduler, |_| ()).await?;
         let tokens = heard.lanes.first().map(Vec::as_slice).unwrap_or_default();
@@ -92,7 +102,12 @@ async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handl
         (words.iter().map(SpokenWord::from).collect(), heard.duration.seconds())
     };
     let transcript = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
-    Ok(Transcript { file: file.display().to_string(), transcript, words, duration })
+    Ok(Transcript {
+        file: file.display().to_string(),
+        transcript,
+        words,
+        duration,
+    })
 }
 
 /// The file's bytes, a piece at a time.
@@ -119,7 +134,15 @@ pub(super) fn read(file: &Path) -> anyhow::Result<impl futures_util::Stream<Item
 
 fn shown(transcript: &Transcript, arguments: &TranscribeArguments) -> String {
     let spoken = || -> Vec<Spoken<'_>> {
-        transcript.words.iter().map(|word| Spoken { word: &word.word, start: word.start, end: word.end }).collect()
+        transcript
+            .words
+            .iter()
+            .map(|word| Spoken {
+                word: &word.word,
+                start: word.start,
+                end: word.end,
+            })
+            .collect()
     };
     match arguments.format {
         Format::Text if arguments.files.len() == 1 => transcript.transcript.clone(),

@@ -21,7 +21,9 @@ impl CostTable {
     /// A table in which every step of every context is thought to take `per_chunk` for each chunk.
     pub fn linear(contexts: usize, per_chunk: Duration) -> Self {
         let row = BUCKETS.map(|size| per_chunk.as_secs_f64() * float(size));
-        Self { seconds: vec![row; contexts] }
+        Self {
+            seconds: vec![row; contexts],
+        }
     }
 
     /// Takes a measured step into account. A size between two buckets counts for the nearest one below.
@@ -43,7 +45,9 @@ impl CostTable {
 
     /// Predicted time of a step with `chunks` chunks; zero for an unknown context or an empty step.
     pub fn predict(&self, context: usize, chunks: usize) -> Duration {
-        let Some(row) = self.seconds.get(context) else { return Duration::ZERO };
+        let Some(row) = self.seconds.get(context) else {
+            return Duration::ZERO;
+        };
         if chunks == 0 {
             return Duration::ZERO;
         }
@@ -63,7 +67,10 @@ impl CostTable {
 
     /// Most chunks whose step is predicted to take at most `limit`; at least one, at most `most`.
     pub fn chunks_within(&self, context: usize, limit: Duration, most: usize) -> usize {
-        (1..=most.max(1)).take_while(|&n| n == 1 || self.predict(context, n) <= limit).last().unwrap_or(1)
+        (1..=most.max(1))
+            .take_while(|&n| n == 1 || self.predict(context, n) <= limit)
+            .last()
+            .unwrap_or(1)
     }
 
     /// How many live streams the engine can hold when each brings one chunk per `period` and at most `max_batch` go
@@ -86,7 +93,10 @@ fn float(n: usize) -> f64 {
     n as f64
 }
 
-#[expect(clippy::as_conversions, reason = "saturating conversion of a non-negative number is what is wanted")]
+#[expect(
+    clippy::as_conversions,
+    reason = "saturating conversion of a non-negative number is what is wanted"
+)]
 fn whole(x: f64) -> usize {
     x as usize
 }

@@ -93,7 +93,15 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let encoder = model.manifest.arch.encoder.clone();
     let contexts = encoder.contexts.clone();
     let find = |wanted: [i32; 2]| contexts.iter().position(|context| *context == wanted);
-    let asked = choice.context.map(|asked| find(asked).ok_or_else(|| OpenError::NoSuchContext { asked, contexts: contexts.clone() })).transpose()?;
+    let asked = choice
+        .context
+        .map(|asked| {
+            find(asked).ok_or_else(|| OpenError::NoSuchContext {
+                asked,
+                contexts: contexts.clone(),
+            })
+        })
+        .transpose()?;
     let near = choice.look_ahead.and_then(|most| within(&contexts, most));
     let default = asked.or(near).or_else(|| find(model.manifest.default_context)).unwrap_or(0);
     let live = (encoder.streams() && model.manifest.live).then_some(default);
@@ -102,16 +110,36 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let decoder = decoder(&model)?;
     let served = face(model, live, file);
     // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
-    rayon::ThreadPoolBuilder::new().num_threads(choice.threads).thread_name(|n| format!("hark-compute-{n}")).build_global().ok();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(choice.threads)
+        .thread_name(|n| format!("hark-compute-{n}"))
+        .build_global()
+        .ok();
     let mut engine = NeuralEngine::new(Arc::new(network), Arc::new(decoder), choice.slots);
-    let cost = if encoder.streams() { warm_up(&mut engine, &encoder, choice.max_batch)? } else { guess(&mut engine, contexts.len())? };
-    Ok(Opened { engine: Box::new(engine), served, cost })
+    let cost = if encoder.streams() {
+        warm_up(&mut engine, &encoder, choice.max_batch)?
+    } else {
+        guess(&mut engine, contexts.len())?
+    };
+    Ok(Opened {
+        engine: Box::new(engine),
+        served,
+        cost,
+    })
 }
 
 /// The first usable model of a directory, by name.
 fn first(models: &Path) -> Result<String, OpenError> {
-    let load = |source| OpenError::Load { name: models.display().to_string(), source };
-    let mut names: Vec<String> = store::list(models).map_err(load)?.into_iter().filter(|model| model.manifest.is_ok()).map(|model| model.folder).collect();
+    let load = |source| OpenError::Load {
+        name: models.display().to_string(),
+        source,
+    };
+    let mut names: Vec<String> = store::list(models)
+        .map_err(load)?
+        .into_iter()
+        .filter(|model| model.manifest.is_ok())
+        .map(|model| model.folder)
+        .collect();
     names.sort();
     names.into_iter().next().ok_or_else(|| OpenError::NoModel(models.to_owned()))
 }
@@ -119,7 +147,12 @@ fn first(models: &Path) -> Result<String, OpenError> {
 /// The context that looks farthest ahead among those that look at most `most` frames ahead.
 fn within(contexts: &[[i32; 2]], most: u32) -> Option<usize> {
     let fits = |[_, right]: &[i32; 2]| u32::try_from(*right).is_ok_and(|right| right <= most);
-    contexts.iter().enumerate().filter(|(_, context)| fits(context)).max_by_key(|(_, [_, right])| *right).map(|(index, _)| index)
+    contexts
+        .iter()
+        .enumerate()
+        .filter(|(_, context)| fits(context))
+        .max_by_key(|(_, [_, right])| *right)
+        .map(|(index, _)| index)
 }
 
 /// The context with the most to look ahead, for files; an offline model has one and takes it.
@@ -127,7 +160,12 @@ fn longest(encoder: &Encoder, default: usize) -> usize {
     if !encoder.streams() {
         return default;
     }
-    encoder.contexts.iter().enumerate().max_by_key(|(_, [_, right])| *right).map_or(default, |(index, _)| index)
+    encoder
+        .contexts
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, [_, right])| *right)
+        .map_or(default, |(index, _)| index)
 }
 
 /// The decoder that the model's manifest asks for.
@@ -193,14 +231,23 @@ fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Resu
 
 /// A model without streaming is timed on one window of ten seconds.
 fn guess(engine: &mut dyn Engine, contexts: usize) -> Result<CostTable, OpenError> {
-    let chunk = Chunk { start: true, end: true, ..noise(0, 160_000, 0) };
+    let chunk = Chunk {
+        start: true,
+        end: true,
+        ..noise(0, 160_000, 0)
+    };
     let began = Instant::now();
-    engine.step(&Batch { context: 0, chunks: vec![chunk] })?;
+    engine.step(&Batch {
+        context: 0,
+        chunks: vec![chunk],
+    })?;
     Ok(CostTable::linear(contexts, began.elapsed() * 2))
 }
 
 fn step(engine: &mut dyn Engine, context: usize, size: usize, samples: usize, seq: u64) -> Result<Duration, OpenError> {
-    let chunks = (0..u32::try_from(size).unwrap_or(0)).map(|slot| noise(slot, if seq == 0 { samples - 1_080 } else { samples }, seq)).collect();
+    let chunks = (0..u32::try_from(size).unwrap_or(0))
+        .map(|slot| noise(slot, if seq == 0 { samples - 1_080 } else { samples }, seq))
+        .collect();
     let batch = Batch { context, chunks };
     let began = Instant::now();
     engine.step(&batch)?;
@@ -215,6 +262,16 @@ fn noise(slot: u32, samples: usize, seq: u64) -> Chunk {
         (f32::from(u16::try_from(state >> 16).unwrap_or(0)) - 32_768.0) / 3.3e6
     };
     let samples = (0..samples).map(|_| sample()).collect();
-    Chunk { stream: StreamId(0), slot: Slot { index: slot, generation: 0 }, seq, samples, start: seq == 0, end: false, commit: false }
+    Chunk {
+        stream: StreamId(0),
+        slot: Slot {
+            index: slot,
+            generation: 0,
+        },
+        seq,
+        samples,
+        start: seq == 0,
+        end: false,
+        commit: false,
+    }
 }
-

@@ -26,17 +26,32 @@ impl ScriptedEngine {
     /// An engine with `slots` places that says a token every `every` frames and takes `step_time` for a step.
     pub fn new(slots: u32, every: u32, vocabulary: u32, step_time: Duration) -> Self {
         let occupants = (0..slots).map(|_| Occupant::default()).collect();
-        Self { slots: occupants, every: every.max(1), vocabulary: vocabulary.max(1), step_time }
+        Self {
+            slots: occupants,
+            every: every.max(1),
+            vocabulary: vocabulary.max(1),
+            step_time,
+        }
     }
 
     fn occupant(&mut self, slot: Slot, start: bool) -> Result<&mut Occupant, EngineError> {
         let slots = self.slots();
         let index = usize::try_from(slot.index).unwrap_or(usize::MAX);
-        let occupant = self.slots.get_mut(index).ok_or(EngineError::NoSuchSlot { index: slot.index, slots })?;
+        let occupant = self
+            .slots
+            .get_mut(index)
+            .ok_or(EngineError::NoSuchSlot { index: slot.index, slots })?;
         if start {
-            *occupant = Occupant { generation: slot.generation, ..Occupant::default() };
+            *occupant = Occupant {
+                generation: slot.generation,
+                ..Occupant::default()
+            };
         } else if occupant.generation != slot.generation {
-            return Err(EngineError::StaleGeneration { index: slot.index, held: occupant.generation, asked: slot.generation });
+            return Err(EngineError::StaleGeneration {
+                index: slot.index,
+                held: occupant.generation,
+                asked: slot.generation,
+            });
         }
         Ok(occupant)
     }
@@ -53,7 +68,12 @@ impl ScriptedEngine {
             if loud && occupant.frames.is_multiple_of(every) {
                 let id = 1 + (occupant.frames / every) % vocabulary;
                 let (start, end) = (Frames(occupant.frames), Frames(occupant.frames + 1));
-                decoded.fixed.push(Token { id, start, end, confidence: 0.9 });
+                decoded.fixed.push(Token {
+                    id,
+                    start,
+                    end,
+                    confidence: 0.9,
+                });
             }
             occupant.frames += 1;
         }

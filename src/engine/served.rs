@@ -54,7 +54,10 @@ impl Served {
     /// What a request that asks for these is told it gets, or that there is no such thing.
     pub fn select(&self, model: Option<&str>, language: Option<&str>, version: Option<&str>) -> Result<ModelRef, ApiError> {
         let named = model.is_none_or(|model| {
-            model == self.name || model == self.canonical_name || model == self.uuid.to_string() || self.aliases.iter().any(|alias| alias == model)
+            model == self.name
+                || model == self.canonical_name
+                || model == self.uuid.to_string()
+                || self.aliases.iter().any(|alias| alias == model)
         });
         if !named || !language.is_none_or(|language| self.speaks(language)) {
             return Err(ApiError::NoSuchModel);
@@ -63,17 +66,29 @@ impl Served {
             return Err(ApiError::NoSuchVersion);
         }
         let arch = model.and_then(family).unwrap_or(&self.arch).to_owned();
-        Ok(ModelRef { uuid: self.uuid, info: ModelInfo { name: self.name.clone(), version: self.version.clone(), arch } })
+        Ok(ModelRef {
+            uuid: self.uuid,
+            info: ModelInfo {
+                name: self.name.clone(),
+                version: self.version.clone(),
+                arch,
+            },
+        })
     }
 
     /// A known language with an unknown region counts as the bare language.
     fn speaks(&self, tag: &str) -> bool {
         let bare = tag.split('-').next().unwrap_or(tag);
-        self.languages.iter().any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
+        self.languages
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
     }
 
     /// Right context of context `index`, in frames.
     pub fn right(&self, index: usize) -> u32 {
-        self.contexts.get(index).and_then(|[_, right]| u32::try_from(*right).ok()).unwrap_or(0)
+        self.contexts
+            .get(index)
+            .and_then(|[_, right]| u32::try_from(*right).ok())
+            .unwrap_or(0)
     }
 }

@@ -37,7 +37,9 @@ impl Worker {
     pub fn start(engine: Box<dyn Engine>) -> std::io::Result<(Self, tokio::sync::mpsc::Receiver<Stepped>)> {
         let (batches, incoming) = sync_channel(1);
         let (results, outgoing) = tokio::sync::mpsc::channel(2);
-        std::thread::Builder::new().name("hark-engine".into()).spawn(move || run(engine, &incoming, &results))?;
+        std::thread::Builder::new()
+            .name("hark-engine".into())
+            .spawn(move || run(engine, &incoming, &results))?;
         Ok((Self { batches }, outgoing))
     }
 

@@ -48,14 +48,22 @@ impl Weights {
     pub fn get(&self, name: &str, wanted: &[usize]) -> Result<&[f32], WeightsError> {
         let tensor = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
         if trimmed(&tensor.shape) != trimmed(wanted) {
-            return Err(WeightsError::Shape { name: name.to_owned(), found: tensor.shape.clone(), wanted: wanted.to_vec() });
+            return Err(WeightsError::Shape {
+                name: name.to_owned(),
+                found: tensor.shape.clone(),
+                wanted: wanted.to_vec(),
+            });
         }
         Ok(&tensor.data)
     }
 
     /// Like [`Weights::get`], but `None` if there is no such tensor (optional biases and heads).
     pub fn get_optional(&self, name: &str, wanted: &[usize]) -> Result<Option<&[f32]>, WeightsError> {
-        if self.tensors.contains_key(name) { self.get(name, wanted).map(Some) } else { Ok(None) }
+        if self.tensors.contains_key(name) {
+            self.get(name, wanted).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// True if a tensor of that name exists.

@@ -85,11 +85,25 @@ impl<E> From<PushRefused> for JobError<E> {
 }
 
 /// Transcribes the audio of `source`. `watch` is told the audio time decoded so far.
-pub async fn transcribe<S, E>(source: S, spec: AudioSpec, plan: Plan, scheduler: &Handle, mut watch: impl FnMut(Samples)) -> Result<Heard, JobError<E>>
+pub async fn transcribe<S, E>(
+    source: S,
+    spec: AudioSpec,
+    plan: Plan,
+    scheduler: &Handle,
+    mut watch: impl FnMut(Samples),
+) -> Result<Heard, JobError<E>>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let mut job = Job { source, intake: Intake::new(spec)?, hash: Sha256::new(), plan, lanes: Vec::new(), ended: false, duration: Samples(0) };
+    let mut job = Job {
+        source,
+        intake: Intake::new(spec)?,
+        hash: Sha256::new(),
+        plan,
+        lanes: Vec::new(),
+        ended: false,
+        duration: Samples(0),
+    };
     let (sink, mut results) = channel(plan.in_flight * usize::from(crate::audio::MAX_CHANNELS) + 1);
     loop {
         job.submit()?;
@@ -104,7 +118,11 @@ where
         watch(job.duration);
     }
     let lanes = job.lanes.into_iter().map(|lane| lane.tokens).collect();
-    Ok(Heard { lanes, duration: job.duration, sha256: hex(&job.hash.finalize()) })
+    Ok(Heard {
+        lanes,
+        duration: job.duration,
+        sha256: hex(&job.hash.finalize()),
+    })
 }
 
 struct Job<S> {
@@ -206,7 +224,15 @@ impl Lane {
             Cut::Chunks { right } => Cutter::Chunks(Chunker::new(right)),
             Cut::Windows(shape) => Cutter::Windows(Segmenter::new(shape)),
         };
-        Self { guard, cutter, in_flight: 0, seq: 0, ended: false, windows: Vec::new(), tokens: Vec::new() }
+        Self {
+            guard,
+            cutter,
+            in_flight: 0,
+            seq: 0,
+            ended: false,
+            windows: Vec::new(),
+            tokens: Vec::new(),
+        }
     }
 
     fn push(&mut self, samples: &[f32]) {
@@ -241,7 +267,14 @@ impl Lane {
             return Ok(false);
         };
         self.ended = end && matches!(self.cutter, Cutter::Chunks(_));
-        self.guard.push(Piece { seq: self.seq, samples, start, end, commit: end, due: Instant::now() })?;
+        self.guard.push(Piece {
+            seq: self.seq,
+            samples,
+            start,
+            end,
+            commit: end,
+            due: Instant::now(),
+        })?;
         self.seq += 1;
         self.in_flight += 1;
         Ok(true)

@@ -27,7 +27,11 @@ impl Default for WindowShape {
     /// 20 s windows, cut at the quietest place of their last 5 s, with 2 s on either side.
     fn default() -> Self {
         let second = usize::try_from(MODEL_RATE.0).unwrap_or(usize::MAX);
-        Self { longest: 20 * second, search: 5 * second, margin: 2 * second }
+        Self {
+            longest: 20 * second,
+            search: 5 * second,
+            margin: 2 * second,
+        }
     }
 }
 
@@ -58,7 +62,12 @@ pub struct Segmenter {
 impl Segmenter {
     /// An empty segmenter.
     pub fn new(shape: WindowShape) -> Self {
-        Self { shape, held: Vec::new(), at: 0, from: 0 }
+        Self {
+            shape,
+            held: Vec::new(),
+            at: 0,
+            from: 0,
+        }
     }
 
     /// Adds audio.
@@ -85,7 +94,12 @@ impl Segmenter {
 
     fn cut(&mut self, to: usize, until: usize) -> Window {
         let samples = self.held.get(..until - self.at).unwrap_or(&self.held).to_vec();
-        let window = Window { samples, at: position(self.at), from: position(self.from), to: position(to) };
+        let window = Window {
+            samples,
+            at: position(self.at),
+            from: position(self.from),
+            to: position(to),
+        };
         let next = to.saturating_sub(self.shape.margin).max(self.at);
         self.held.drain(..(next - self.at).min(self.held.len()));
         self.at = next;
@@ -101,11 +115,17 @@ pub fn stitch(tokens: &mut Vec<Token>, window: &Window, found: &[Token]) {
     let shift = frames(window.at);
     let mut seam = tokens.last().copied();
     for token in found {
-        let moved = Token { start: Frames(token.start.0 + shift), end: Frames(token.end.0 + shift), ..*token };
+        let moved = Token {
+            start: Frames(token.start.0 + shift),
+            end: Frames(token.end.0 + shift),
+            ..*token
+        };
         if moved.start.samples() < window.from || moved.start.samples() >= window.to {
             continue;
         }
-        let doubled = seam.take().is_some_and(|last| last.id == moved.id && moved.start.0.saturating_sub(last.start.0) <= SAME_WITHIN);
+        let doubled = seam
+            .take()
+            .is_some_and(|last| last.id == moved.id && moved.start.0.saturating_sub(last.start.0) <= SAME_WITHIN);
         if !doubled {
             tokens.push(moved);
         }
@@ -114,10 +134,16 @@ pub fn stitch(tokens: &mut Vec<Token>, window: &Window, found: &[Token]) {
 
 /// Offset, a multiple of an encoder frame, of the quietest 200 ms in `samples`, which begins at `first`.
 fn quietest(samples: &[f32], first: usize) -> usize {
-    let energies: Vec<f32> = samples.chunks(HOP).map(|hop| hop.iter().map(|sample| sample * sample).sum()).collect();
+    let energies: Vec<f32> = samples
+        .chunks(HOP)
+        .map(|hop| hop.iter().map(|sample| sample * sample).sum())
+        .collect();
     let sums = energies.windows(SMOOTH).map(|window| window.iter().sum::<f32>());
     // The last of equals: as long a window as possible.
-    let best = sums.enumerate().fold((energies.len(), f32::INFINITY), |best, (index, sum)| if sum <= best.1 { (index, sum) } else { best });
+    let best = sums.enumerate().fold(
+        (energies.len(), f32::INFINITY),
+        |best, (index, sum)| if sum <= best.1 { (index, sum) } else { best },
+    );
     let frame = usize::try_from(SAMPLES_PER_FRAME).unwrap_or(1);
     (first + (best.0 + SMOOTH / 2) * HOP) / frame * frame
 }
@@ -135,15 +161,26 @@ fn frames(position: Samples) -> u32 {
 mod tests {
     use super::*;
 
-    const SHAPE: WindowShape = WindowShape { longest: 25 * 1280, search: 10 * 1280, margin: 5 * 1280 };
+    const SHAPE: WindowShape = WindowShape {
+        longest: 25 * 1280,
+        search: 10 * 1280,
+        margin: 5 * 1280,
+    };
 
     fn token(id: u32, start: u32) -> Token {
-        Token { id, start: Frames(start), end: Frames(start + 1), confidence: 1.0 }
+        Token {
+            id,
+            start: Frames(start),
+            end: Frames(start + 1),
+            confidence: 1.0,
+        }
     }
 
     /// A file in which frame `n` is loud unless `n % 9 == 0`, its windows, and where each begins and ends.
     fn windows(frames: usize, split: usize) -> Vec<Window> {
-        let audio: Vec<f32> = (0..frames * 1280).map(|n| if (n / 1280).is_multiple_of(9) { 0.0 } else { 0.5 }).collect();
+        let audio: Vec<f32> = (0..frames * 1280)
+            .map(|n| if (n / 1280).is_multiple_of(9) { 0.0 } else { 0.5 })
+            .collect();
         let mut segmenter = Segmenter::new(SHAPE);
         let mut windows = Vec::new();
         for part in audio.chunks(split) {
@@ -163,7 +200,11 @@ mod tests {
         assert_eq!(windows.last().unwrap().to, Samples(100 * 1280));
         for pair in windows.windows(2) {
             assert_eq!(pair[0].to, pair[1].from);
-            assert!((pair[0].to.0 / 1280).is_multiple_of(9) || (pair[0].to.0 / 1280) % 9 == 1, "cut at frame {}", pair[0].to.0 / 1280);
+            assert!(
+                (pair[0].to.0 / 1280).is_multiple_of(9) || (pair[0].to.0 / 1280) % 9 == 1,
+                "cut at frame {}",
+                pair[0].to.0 / 1280
+            );
             assert!(pair[0].to.0 - pair[0].from.0 <= 25 * 1280);
         }
         for window in &windows {
@@ -193,7 +234,12 @@ mod tests {
 
     #[test]
     fn a_token_seen_on_both_sides_of_a_cut_is_kept_once() {
-        let window = |at: u64, from: u64, to: u64| Window { samples: Vec::new(), at: Samples(at), from: Samples(from), to: Samples(to) };
+        let window = |at: u64, from: u64, to: u64| Window {
+            samples: Vec::new(),
+            at: Samples(at),
+            from: Samples(from),
+            to: Samples(to),
+        };
         let mut tokens = Vec::new();
         stitch(&mut tokens, &window(0, 0, 12_800), &[token(1, 4), token(2, 9)]);
         stitch(&mut tokens, &window(0, 12_800, 25_600), &[token(2, 10), token(2, 15)]);

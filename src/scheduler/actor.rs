@@ -59,8 +59,12 @@ impl Actor for SchedulerActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         if let Some((results, released)) = self.sources.take() {
-            ctx.add_stream(unfold(results, |mut results| async { results.recv().await.map(|stepped| (stepped, results)) }));
-            ctx.add_stream(unfold(released, |mut released| async { released.recv().await.map(|id| (Released(id), released)) }));
+            ctx.add_stream(unfold(results, |mut results| async {
+                results.recv().await.map(|stepped| (stepped, results))
+            }));
+            ctx.add_stream(unfold(released, |mut released| async {
+                released.recv().await.map(|id| (Released(id), released))
+            }));
         }
     }
 }
@@ -77,7 +81,12 @@ impl SchedulerActor {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        let Delivery { stream, seq, decoded, late } = delivery;
+        let Delivery {
+            stream,
+            seq,
+            decoded,
+            late,
+        } = delivery;
         if !late.is_zero() {
             measure::chunk_late(late);
         }
@@ -100,7 +109,9 @@ impl SchedulerActor {
     fn publish(&self) {
         self.gauges.live.store(self.core.count(Class::Live), Ordering::Relaxed);
         self.gauges.files.store(self.core.count(Class::File), Ordering::Relaxed);
-        self.gauges.capacity.store(self.core.capacity(self.default_context), Ordering::Relaxed);
+        self.gauges
+            .capacity
+            .store(self.core.capacity(self.default_context), Ordering::Relaxed);
     }
 }
 
@@ -122,7 +133,12 @@ impl Handler<Push> for SchedulerActor {
         let seq = message.piece.seq;
         if let Err(error) = self.core.push(message.stream, message.piece) {
             tracing::warn!(%error, "chunk refused");
-            self.deliver(Delivery { stream: message.stream, seq, decoded: None, late: std::time::Duration::ZERO });
+            self.deliver(Delivery {
+                stream: message.stream,
+                seq,
+                decoded: None,
+                late: std::time::Duration::ZERO,
+            });
         }
         self.pump();
     }
@@ -145,7 +161,11 @@ impl StreamHandler<Stepped> for SchedulerActor {
         tracing::error!("the engine thread is gone");
         self.gauges.running.store(false, Ordering::Relaxed);
         for (_, sink) in self.sinks.drain() {
-            sink(Completed { seq: u64::MAX, decoded: None, late: std::time::Duration::ZERO });
+            sink(Completed {
+                seq: u64::MAX,
+                decoded: None,
+                late: std::time::Duration::ZERO,
+            });
         }
         ctx.stop();
     }

@@ -40,7 +40,13 @@ impl Admission {
     /// `periods`: audio time between two chunks, for each context.
     pub fn new(periods: Vec<Duration>, max_batch: usize, max_files: usize) -> Self {
         let live = vec![0; periods.len()];
-        Self { periods, max_batch, max_files, live, files: 0 }
+        Self {
+            periods,
+            max_batch,
+            max_files,
+            live,
+            files: 0,
+        }
     }
 
     /// Live streams the engine could hold if all used `context`; at least one.
@@ -71,7 +77,12 @@ impl Admission {
     pub fn closed(&mut self, class: Class, context: usize) {
         match class {
             Class::File => self.files = self.files.saturating_sub(1),
-            Class::Live => self.live.iter_mut().skip(context).take(1).for_each(|count| *count = count.saturating_sub(1)),
+            Class::Live => self
+                .live
+                .iter_mut()
+                .skip(context)
+                .take(1)
+                .for_each(|count| *count = count.saturating_sub(1)),
         }
     }
 
@@ -88,7 +99,11 @@ impl Admission {
     }
 
     fn load(&self, cost: &CostTable) -> f64 {
-        self.live.iter().enumerate().map(|(context, &count)| float(count) * self.weight(context, cost)).sum()
+        self.live
+            .iter()
+            .enumerate()
+            .map(|(context, &count)| float(count) * self.weight(context, cost))
+            .sum()
     }
 }
 

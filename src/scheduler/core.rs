@@ -141,18 +141,50 @@ impl Core {
         self.next_id += 1;
         let slot = Slot { index, generation };
         self.admission.opened(class, context);
-        self.streams.insert(id, Stream { class, context, slot, queue: VecDeque::new(), stepping: None, released: false });
+        self.streams.insert(
+            id,
+            Stream {
+                class,
+                context,
+                slot,
+                queue: VecDeque::new(),
+                stepping: None,
+                released: false,
+            },
+        );
         Ok(id)
     }
 
     /// Queues the next audio of a stream.
     pub fn push(&mut self, id: StreamId, piece: Piece) -> Result<(), PushError> {
-        let stream = self.streams.get_mut(&id).filter(|stream| !stream.released).ok_or(PushError::UnknownStream(id))?;
+        let stream = self
+            .streams
+            .get_mut(&id)
+            .filter(|stream| !stream.released)
+            .ok_or(PushError::UnknownStream(id))?;
         if stream.queue.len() >= self.rules.queue {
             return Err(PushError::QueueFull(id));
         }
-        let Piece { seq, samples, start, end, commit, due } = piece;
-        stream.queue.push_back((due, Chunk { stream: id, slot: stream.slot, seq, samples, start, end, commit }));
+        let Piece {
+            seq,
+            samples,
+            start,
+            end,
+            commit,
+            due,
+        } = piece;
+        stream.queue.push_back((
+            due,
+            Chunk {
+                stream: id,
+                slot: stream.slot,
+                seq,
+                samples,
+                start,
+                end,
+                commit,
+            },
+        ));
         if stream.queue.len() == 1 && stream.stepping.is_none() {
             self.make_ready(id);
         }
@@ -198,7 +230,9 @@ impl Core {
         let mut deliveries = Vec::with_capacity(batch.chunks.len());
         for chunk in batch.chunks {
             let decoded = results.as_mut().and_then(Iterator::next);
-            let Some(stream) = self.streams.get_mut(&chunk.stream) else { continue };
+            let Some(stream) = self.streams.get_mut(&chunk.stream) else {
+                continue;
+            };
             let due = stream.stepping.take();
             let late = match (stream.class, due) {
                 (Class::Live, Some(due)) => now.saturating_duration_since(due),
@@ -213,7 +247,12 @@ impl Core {
             } else if !stream.queue.is_empty() {
                 self.make_ready(chunk.stream);
             }
-            deliveries.push(Delivery { stream: chunk.stream, seq: chunk.seq, decoded, late });
+            deliveries.push(Delivery {
+                stream: chunk.stream,
+                seq: chunk.seq,
+                decoded,
+                late,
+            });
         }
         deliveries
     }
@@ -244,7 +283,11 @@ impl Core {
     }
 
     fn file_candidates(&self) -> (usize, Vec<StreamId>) {
-        let context = self.ready_files.first().and_then(|&(_, id)| self.streams.get(&id)).map_or(0, |stream| stream.context);
+        let context = self
+            .ready_files
+            .first()
+            .and_then(|&(_, id)| self.streams.get(&id))
+            .map_or(0, |stream| stream.context);
         let most = self.cost.chunks_within(context, self.rules.file_step, self.rules.max_batch);
         self.same_context(self.ready_files.iter().map(|&(_, id)| id), most)
     }
@@ -310,7 +353,11 @@ impl Core {
     /// Running sums over about the last fifty steps, from which the files' share is read.
     fn book(&mut self, batch: &Batch, took: Duration) {
         const KEPT: f64 = 0.98;
-        let of_files = batch.chunks.first().and_then(|chunk| self.streams.get(&chunk.stream)).is_some_and(|s| s.class == Class::File);
+        let of_files = batch
+            .chunks
+            .first()
+            .and_then(|chunk| self.streams.get(&chunk.stream))
+            .is_some_and(|s| s.class == Class::File);
         self.busy = self.busy * KEPT + took.as_secs_f64();
         self.busy_files = self.busy_files * KEPT + if of_files { took.as_secs_f64() } else { 0.0 };
     }

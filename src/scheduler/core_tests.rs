@@ -25,7 +25,14 @@ fn core() -> Core {
 }
 
 fn piece(seq: u64, due: Instant) -> Piece {
-    Piece { seq, samples: vec![0.0; 16], start: seq == 0, end: false, commit: false, due }
+    Piece {
+        seq,
+        samples: vec![0.0; 16],
+        start: seq == 0,
+        end: false,
+        commit: false,
+        due,
+    }
 }
 
 fn streams(batch: &Batch) -> Vec<u64> {
@@ -33,7 +40,14 @@ fn streams(batch: &Batch) -> Vec<u64> {
 }
 
 fn done(core: &mut Core, batch: Batch, now: Instant) -> Vec<Delivery> {
-    let results = batch.chunks.iter().map(|_| Decoded { frames: Frames(1), ..Decoded::default() }).collect();
+    let results = batch
+        .chunks
+        .iter()
+        .map(|_| Decoded {
+            frames: Frames(1),
+            ..Decoded::default()
+        })
+        .collect();
     core.completed(batch, Some(results), ms(10), now)
 }
 
@@ -94,7 +108,16 @@ fn files_fill_steps_no_longer_than_the_limit() {
 
 #[test]
 fn files_take_turns() {
-    let (mut core, now) = (Core::new(Rules { file_step: ms(10), ..rules() }, CostTable::linear(2, ms(10))), Instant::now());
+    let (mut core, now) = (
+        Core::new(
+            Rules {
+                file_step: ms(10),
+                ..rules()
+            },
+            CostTable::linear(2, ms(10)),
+        ),
+        Instant::now(),
+    );
     let files = [core.register(Class::File, 1).unwrap(), core.register(Class::File, 1).unwrap()];
     for id in files {
         core.push(id, piece(0, now)).unwrap();

@@ -80,7 +80,10 @@ impl StreamGuard {
 
     /// Queues the stream's next audio. A refusal later on reaches the sink as a failed chunk.
     pub fn push(&self, piece: Piece) -> Result<(), PushRefused> {
-        self.handle.address.try_send(Push { stream: self.id, piece }).map_err(|_| PushRefused)
+        self.handle
+            .address
+            .try_send(Push { stream: self.id, piece })
+            .map_err(|_| PushRefused)
     }
 }
 

@@ -37,7 +37,11 @@ pub fn next(waiting: &Waiting, now: Instant, floor: f64, margin: Duration) -> Ne
         (None, Some(_)) => Next::File,
         (Some(due), Some(file_step)) => {
             let live_is_safe = now + file_step + waiting.live_step + margin <= due;
-            if waiting.file_share < floor && live_is_safe { Next::File } else { Next::Live }
+            if waiting.file_share < floor && live_is_safe {
+                Next::File
+            } else {
+                Next::Live
+            }
         }
     }
 }
@@ -53,7 +57,12 @@ mod tests {
     }
 
     fn waiting(now: Instant, live_due: Option<u64>, file_step: Option<u64>, file_share: f64) -> Waiting {
-        Waiting { live_due: live_due.map(|n| now + ms(n)), live_step: ms(100), file_step: file_step.map(ms), file_share }
+        Waiting {
+            live_due: live_due.map(|n| now + ms(n)),
+            live_step: ms(100),
+            file_step: file_step.map(ms),
+            file_share,
+        }
     }
 
     #[test]

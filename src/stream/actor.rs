@@ -3,11 +3,14 @@
 //! It lives on the thread of its socket, but on its own: timers and engine traffic go on whatever the socket does. Any front
 //! door that can fill a [`Pipe`] can use it.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler, WrapFuture,
+};
 use futures_util::stream::unfold;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -55,6 +58,8 @@ pub struct Setup {
     pub credits: usize,
     /// Time from a chunk's last byte to its due instant.
     pub budget: Duration,
+    /// How long a client may leave many messages unread before it is taken for dead.
+    pub patience: Duration,
     /// Compatible metric families.
     pub metrics: Arc<Compatible>,
     /// Called once when the stream ends; true unless the server was at fault.
@@ -68,12 +73,16 @@ pub struct StreamActor {
     scheduler: Handle,
     context: usize,
     budget: Duration,
+    patience: Duration,
+    watch: Option<SpawnHandle>,
     metrics: Arc<Compatible>,
     ended: Option<Box<dyn FnOnce(bool)>>,
     lanes: Vec<StreamGuard>,
     /// Chunks of lanes that are not open yet.
     early: Vec<(usize, PendingChunk)>,
     results: Sender<(usize, Completed)>,
+    /// Results that wait until the client has read; at most its credits.
+    held: VecDeque<(usize, Completed)>,
     incoming: Option<Receiver<(usize, Completed)>>,
     door: Option<Recipient<MessagesWaiting>>,
     tick: Option<SpawnHandle>,
@@ -91,18 +100,31 @@ impl StreamActor {
         for lane in 0..lanes {
             guards.push(register(&setup.scheduler, setup.context, lane, &results).await?);
         }
-        let Setup { session, pipe, scheduler, context, budget, metrics, ended, credits: _ } = setup;
+        let Setup {
+            session,
+            pipe,
+            scheduler,
+            context,
+            budget,
+            patience,
+            metrics,
+            ended,
+            credits: _,
+        } = setup;
         let actor = StreamActor {
             session,
             pipe,
             scheduler,
             context,
             budget,
+            patience,
+            watch: None,
             metrics,
             ended: Some(ended),
             lanes: guards,
             early: Vec::new(),
             results,
+            held: VecDeque::new(),
             incoming: Some(incoming),
             door: None,
             tick: None,
@@ -136,6 +158,45 @@ impl StreamActor {
         }
     }
 
+    /// Hands the session the engine's results, then frames, as far as the client keeps up with reading: credits come back no
+    /// faster than that.
+    fn take_results(&mut self, ctx: &mut Context<Self>) {
+        while !self.pipe.is_crowded()
+            && let Some((lane, completed)) = self.held.pop_front()
+        {
+            match completed.decoded {
+                Some(decoded) => self.event(ctx, |session, now, out| session.on_decoded(lane, completed.seq, decoded, now, out)),
+                None => self.fail(ctx),
+            }
+        }
+        self.take_frames(ctx);
+        self.watch(ctx);
+    }
+
+    /// Ends the stream if its client leaves many messages unread and takes none of them for a while.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        if self.watch.is_some() || !self.pipe.is_crowded() {
+            return;
+        }
+        let taken = self.pipe.taken();
+        self.watch = Some(ctx.run_later(self.patience, move |actor, ctx| {
+            actor.watch = None;
+            if actor.pipe.is_crowded() && actor.pipe.taken() == taken {
+                actor.evict();
+                ctx.stop();
+            } else {
+                actor.watch(ctx);
+            }
+        }));
+    }
+
+    fn evict(&mut self) {
+        measure::stream_evicted();
+        self.pipe
+            .evict(CloseReason::NoResponse.code(), CloseReason::NoResponse.text().to_owned());
+        self.closed = Some(CloseReason::NoResponse.code());
+    }
+
     /// Hands the session the frames that wait in the pipe, as long as it can work on them.
     fn take_frames(&mut self, ctx: &mut Context<Self>) {
         while !self.session.is_busy()
@@ -162,9 +223,7 @@ impl StreamActor {
         match effect {
             Effect::Send(message) => {
                 if self.pipe.put_out(ToClient::Text(message.to_json())).is_err() {
-                    measure::stream_evicted();
-                    self.pipe.evict(CloseReason::NoResponse.code(), CloseReason::NoResponse.text().to_owned());
-                    self.closed = Some(CloseReason::NoResponse.code());
+                    self.evict();
                 }
             }
             Effect::Submit { lane, chunk } => self.submit(lane, chunk, ctx),
@@ -188,8 +247,25 @@ impl StreamActor {
             self.early.push((lane, chunk));
             return;
         };
-        let PendingChunk { seq, samples, start, end, commit, arrived } = chunk;
-        if guard.push(Piece { seq, samples, start, end, commit, due: arrived + self.budget }).is_err() {
+        let PendingChunk {
+            seq,
+            samples,
+            start,
+            end,
+            commit,
+            arrived,
+        } = chunk;
+        if guard
+            .push(Piece {
+                seq,
+                samples,
+                start,
+                end,
+                commit,
+                due: arrived + self.budget,
+            })
+            .is_err()
+        {
             self.fail(ctx);
         }
     }
@@ -236,7 +312,13 @@ impl StreamActor {
 
 async fn register(scheduler: &Handle, context: usize, lane: usize, results: &Sender<(usize, Completed)>) -> Result<StreamGuard, Refusal> {
     let results = results.clone();
-    scheduler.register(Class::Live, context, Box::new(move |completed| results.try_send((lane, completed)).is_ok())).await
+    scheduler
+        .register(
+            Class::Live,
+            context,
+            Box::new(move |completed| results.try_send((lane, completed)).is_ok()),
+        )
+        .await
 }
 
 /// The scheduler or engine cannot go on with this stream.
@@ -249,7 +331,9 @@ impl Actor for StreamActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(incoming) = self.incoming.take() {
-            ctx.add_stream(unfold(incoming, |mut incoming| async { incoming.recv().await.map(|result| (result, incoming)) }));
+            ctx.add_stream(unfold(incoming, |mut incoming| async {
+                incoming.recv().await.map(|result| (result, incoming))
+            }));
         }
         self.set_timer(Instant::now(), ctx);
     }
@@ -284,18 +368,14 @@ impl Handler<FramesArrived> for StreamActor {
     type Result = ();
 
     fn handle(&mut self, _: FramesArrived, ctx: &mut Self::Context) {
-        self.take_frames(ctx);
+        self.take_results(ctx);
     }
 }
 
 impl StreamHandler<(usize, Completed)> for StreamActor {
-    fn handle(&mut self, (lane, completed): (usize, Completed), ctx: &mut Self::Context) {
-        let Completed { seq, decoded, late: _ } = completed;
-        match decoded {
-            Some(decoded) => self.event(ctx, |session, now, out| session.on_decoded(lane, seq, decoded, now, out)),
-            None => self.fail(ctx),
-        }
-        self.take_frames(ctx);
+    fn handle(&mut self, result: (usize, Completed), ctx: &mut Self::Context) {
+        self.held.push_back(result);
+        self.take_results(ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}

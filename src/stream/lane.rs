@@ -114,6 +114,11 @@ impl Lane {
         self.flights.is_empty()
     }
 
+    /// More answers are owed than the credits alone explain: flushes without audio wait among them.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.flights.len() > self.rules.credits.saturating_add(8)
+    }
+
     /// When the chunk whose answer is awaited longest was submitted.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
         self.flights.front().map(|flight| flight.submitted)

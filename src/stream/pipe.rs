@@ -60,7 +60,10 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), limit }
+        Self {
+            held: AtomicUsize::new(0),
+            limit,
+        }
     }
 
     /// Bytes held now.
@@ -89,6 +92,7 @@ pub struct Pipe {
     inbox: RefCell<VecDeque<FromClient>>,
     outbox: RefCell<VecDeque<ToClient>>,
     backlog: usize,
+    taken: Cell<u64>,
     /// Bytes in `inbox`, in the stream's own buffers, and in a frame that is still arriving.
     held: [Cell<usize>; 3],
     budget: Arc<Budget>,
@@ -111,6 +115,7 @@ impl Pipe {
             inbox: RefCell::new(VecDeque::new()),
             outbox: RefCell::new(VecDeque::new()),
             backlog,
+            taken: Cell::new(0),
             held: [Cell::new(0), Cell::new(0), Cell::new(0)],
             budget,
             open: Cell::new(true),
@@ -128,7 +133,7 @@ impl Pipe {
     /// Stream: the next frame. None while the client has half a backlog of messages to read: what it sent waits, and once much
     /// waits, no more is read.
     pub fn take_in(&self) -> Option<FromClient> {
-        if self.outbox.borrow().len() > self.backlog / 2 {
+        if self.is_crowded() {
             return None;
         }
         let frame = self.inbox.borrow_mut().pop_front()?;
@@ -137,9 +142,9 @@ impl Pipe {
         Some(frame)
     }
 
-    /// Socket: whether frames wait for the stream.
-    pub fn has_frames(&self) -> bool {
-        !self.inbox.borrow().is_empty()
+    /// Stream: whether so many messages wait for the client that no more should be made until it has read some.
+    pub fn is_crowded(&self) -> bool {
+        self.outbox.borrow().len() > self.backlog / 2
     }
 
     /// Stream: a message for the client.
@@ -161,7 +166,14 @@ impl Pipe {
 
     /// Socket: the next message for the client.
     pub fn take_out(&self) -> Option<ToClient> {
-        self.outbox.borrow_mut().pop_front()
+        let message = self.outbox.borrow_mut().pop_front()?;
+        self.taken.set(self.taken.get() + 1);
+        Some(message)
+    }
+
+    /// Messages that the socket has taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken.get()
     }
 
     /// Stream: how many received bytes it holds undecoded, and whether it wants more. Returns whether more is read.

@@ -196,7 +196,7 @@ impl Session {
 
     /// True if what the client sends next would only wait here.
     pub fn is_busy(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.inbox.is_empty() || self.lanes.iter().any(Lane::is_crowded)
     }
 
     /// True once the stream is being flushed to be closed.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bounds of `engine_stream_latency`, as text.
 const LATENCY: [&str; 22] = [
-    "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "2.0",
-    "5.0", "10.0",
+    "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9",
+    "2.0", "5.0", "10.0",
 ];
 /// Bounds of `engine_batch_response_time_seconds`, as text.
 const BATCH: [&str; 6] = ["1", "2.5", "5", "10", "30", "60"];
@@ -75,7 +75,10 @@ impl Compatible {
     /// A request of this kind is running, until the guard is dropped.
     pub fn active(self: &Arc<Self>, kind: Kind) -> Active {
         self.gauge(kind).fetch_add(1, Relaxed);
-        Active { metrics: Arc::clone(self), kind }
+        Active {
+            metrics: Arc::clone(self),
+            kind,
+        }
     }
 
     /// Requests of this kind now running.
@@ -124,18 +127,31 @@ impl Compatible {
         line(format!("engine_active_requests{{kind=\"stream\"}} {}", self.count(Kind::Stream)));
         line("engine_active_requests{kind=\"tts\"} 0".into());
         line("# HELP engine_estimated_stream_capacity Streams this node believes it can serve in time.".into());
-        line(format!("# TYPE engine_estimated_stream_capacity gauge\nengine_estimated_stream_capacity {capacity}"));
+        line(format!(
+            "# TYPE engine_estimated_stream_capacity gauge\nengine_estimated_stream_capacity {capacity}"
+        ));
         if let Some(most) = most {
             line("# HELP engine_max_active_requests Configured limit of active requests.".into());
-            line(format!("# TYPE engine_max_active_requests gauge\nengine_max_active_requests {most}"));
+            line(format!(
+                "# TYPE engine_max_active_requests gauge\nengine_max_active_requests {most}"
+            ));
         }
         line("# HELP engine_requests_total Number of finished requests.\n# TYPE engine_requests_total counter".into());
         for (&(kind, class), count) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            line(format!("engine_requests_total{{kind=\"{}\",response_status=\"{class}xx\"}} {count}", kind.label()));
+            line(format!(
+                "engine_requests_total{{kind=\"{}\",response_status=\"{class}xx\"}} {count}",
+                kind.label()
+            ));
         }
-        line(self.batch.render("engine_batch_response_time_seconds", "Time to transcribe a file."));
+        line(
+            self.batch
+                .render("engine_batch_response_time_seconds", "Time to transcribe a file."),
+        );
         line(self.latency.render("engine_stream_latency", "Latency of live results in seconds."));
-        line(self.connection.render("engine_stream_connection_latency_seconds", "Time to establish a live stream."));
+        line(
+            self.connection
+                .render("engine_stream_connection_latency_seconds", "Time to establish a live stream."),
+        );
         out
     }
 }

@@ -27,12 +27,28 @@ const CLOSED: &str = "hark_streams_closed_total";
 pub const TABLE: [(&str, &str, &str); 9] = [
     (STEP_SECONDS, "histogram", "time of one engine step, in seconds"),
     (STEP_CHUNKS, "histogram", "chunks in one engine step"),
-    (LATE_SECONDS, "histogram", "how long after its due time a late live chunk was decoded, in seconds"),
-    (RESPONSE_SECONDS, "histogram", "from a chunk's last audio byte to the hand-over of its first result, in seconds"),
+    (
+        LATE_SECONDS,
+        "histogram",
+        "how long after its due time a late live chunk was decoded, in seconds",
+    ),
+    (
+        RESPONSE_SECONDS,
+        "histogram",
+        "from a chunk's last audio byte to the hand-over of its first result, in seconds",
+    ),
     (RESULTS_REFUSED, "counter", "results that a stream did not take, which ended it"),
     (STREAMS_EVICTED, "counter", "streams ended because their client did not read"),
-    (READING_PAUSED, "counter", "times a client was slowed because its audio came faster than it could be decoded"),
-    (UNDECODED_BYTES, "gauge", "audio bytes received and not yet decoded, all streams together"),
+    (
+        READING_PAUSED,
+        "counter",
+        "times a client was slowed because its audio came faster than it could be decoded",
+    ),
+    (
+        UNDECODED_BYTES,
+        "gauge",
+        "audio bytes received and not yet decoded, all streams together",
+    ),
     (CLOSED, "counter", "streams ended, by close code"),
 ];
 

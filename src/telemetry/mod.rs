@@ -8,7 +8,10 @@ use tracing_subscriber::EnvFilter;
 /// Sends logs to standard error; `HARK_LOG` chooses what, default `info`.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("HARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     if started.is_err() {
         tracing::debug!("logging was started already");
     }
