@@ -115,6 +115,7 @@ impl Server {
     fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_hark"))
             .args(["serve", "--listen", "127.0.0.1:0", "--model", "hark-starter-en"])
+            .env("HARK_ENGINE__MAX_BATCH", "8") // warming up larger batches takes long in a debug build
             .env("HARK_ENGINE__BUDGET", "60s")
             .env("HARK_STREAM__IDLE_TIMEOUT", "2min")
             .current_dir(root())
@@ -200,14 +201,17 @@ async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once()
     }
 }
 
+/// The program, with a short warm-up.
+fn hark() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hark"));
+    command.env("HARK_ENGINE__MAX_BATCH", "2").current_dir(root());
+    command
+}
+
 #[test]
 fn the_sample_call_is_understood_well_enough_to_read() {
     let wanted = std::fs::read_to_string(root().join("samples/call.txt")).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_hark"))
-        .args(["transcribe", "samples/call.wav"])
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let output = hark().args(["transcribe", "samples/call.wav"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let heard = String::from_utf8(output.stdout).unwrap();
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
@@ -225,11 +229,7 @@ fn a_missing_file_fails_and_the_others_are_transcribed() {
         "json",
         "--live",
     ];
-    let output = Command::new(env!("CARGO_BIN_EXE_hark"))
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let output = hark().args(arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file.wav"));
     let lines: Vec<Value> = String::from_utf8(output.stdout)
