@@ -6,9 +6,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::QUERY;
 use crate::common::audio::Tape;
-use crate::common::client::{CLOSE_STREAM, PATIENCE, connect, words};
+use crate::common::client::{CLOSE_STREAM, PATIENCE, connect};
 use crate::common::raw::{BINARY, CLOSE, CONTINUATION, Frame, PING, Raw, TEXT, encode, head};
-use crate::common::{Server, Setup, busy, word_at};
+use crate::common::{Server, Setup, busy};
 
 fn results(frames: &[Frame]) -> Vec<serde_json::Value> {
     let texts = frames.iter().filter(|frame| frame.opcode == TEXT);
