@@ -1,32 +1,33 @@
 //! One frame of the log-mel front end: window, 512-point spectrum, power, mel filters, logarithm.
 //!
-//! Input is the 400 pre-emphasized samples that the window covers; they sit in the middle of the transform, which does not
-//! matter for the power. Window and filters come from the checkpoint, or from their formulas where it has none.
+//! Input is the 400 pre-emphasized samples that the window covers; they sit in the middle of the transform. Window and filters come from the checkpoint, or from their formulas where it has none.
 //! What it does not do: cut the audio into frames or pre-emphasize it (`model::frontend`).
 //! Who calls it: `model::frontend`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod spectrum;
 
-use std::sync::Arc;
-
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
+use self::spectrum::Spectrum;
 
 /// Samples under the window (25 ms).
 pub const WINDOW: usize = 400;
 /// Points of the transform.
 pub const POINTS: usize = 512;
+/// Place of the window among the points.
+const WINDOW_AT: usize = (POINTS - WINDOW) / 2;
 /// Bins of its half spectrum.
 pub const BINS: usize = POINTS / 2 + 1;
 /// Added to each mel energy before the logarithm (2^-24).
 pub const GUARD: f32 = 5.960_464_5e-8;
 
-/// Window, filters and the planned transform.
-#[derive(Clone)]
+/// Window, filters and transform.
+#[derive(Clone, Debug)]
 pub struct LogMel {
     window: Vec<f32>,
     filters: Vec<Filter>,
-    transform: Arc<dyn RealToComplex<f32>>,
+    spectrum: Spectrum,
 }
 
 /// The part of one filter that is not zero.
@@ -39,16 +40,13 @@ struct Filter {
 /// Buffers of one caller.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    samples: Vec<f32>,
-    spectrum: Vec<Complex<f32>>,
-    power: Vec<f32>,
-    transform: Vec<Complex<f32>>,
+    points: Box<[f32; POINTS]>,
+    power: Box<[f32; BINS]>,
 }
 
 impl LogMel {
     /// `window [400]`, `filters [mel_bins, 257]`; shorter slices count as ending in zeros.
     pub fn new(window: &[f32], filters: &[f32], mel_bins: usize) -> Self {
-        let transform = RealFftPlanner::<f32>::new().plan_fft_forward(POINTS);
         let mut padded = window.to_vec();
         padded.resize(WINDOW, 0.0);
         let filter = |row: usize| {
@@ -63,7 +61,7 @@ impl LogMel {
         LogMel {
             window: padded,
             filters: (0..mel_bins).map(filter).collect(),
-            transform,
+            spectrum: Spectrum::new(),
         }
     }
 
@@ -75,24 +73,14 @@ impl LogMel {
     /// Buffers for [`LogMel::frame`].
     pub fn workspace(&self) -> Workspace {
         Workspace {
-            samples: self.transform.make_input_vec(),
-            spectrum: self.transform.make_output_vec(),
-            power: vec![0.0; BINS],
-            transform: self.transform.make_scratch_vec(),
+            points: Box::new([0.0; POINTS]),
+            power: Box::new([0.0; BINS]),
         }
     }
 
     /// One frame: `samples [400]` to `out [mel_bins]`.
     pub fn frame(&self, samples: &[f32], workspace: &mut Workspace, out: &mut [f32]) {
         cpu::frame(self, samples, workspace, out);
-    }
-}
-
-impl std::fmt::Debug for LogMel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogMel")
-            .field("mel_bins", &self.filters.len())
-            .finish_non_exhaustive()
     }
 }
 
