@@ -13,6 +13,9 @@ pub mod wire;
 pub mod audio;
 pub mod text;
 
+#[cfg(feature = "cuda")]
+pub mod gpu;
+
 pub mod ops;
 
 pub mod model;

@@ -14,5 +14,9 @@ pub mod linear;
 pub mod log_mel;
 pub mod log_softmax;
 pub mod rel_attention;
+#[cfg(feature = "cuda")]
+pub mod rows;
 pub(crate) mod simd;
 pub mod subsample;
+#[cfg(feature = "cuda")]
+pub mod transducer;

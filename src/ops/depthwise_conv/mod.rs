@@ -6,6 +6,8 @@
 //! Who calls it: `model::encoder`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::simd::Level;
 

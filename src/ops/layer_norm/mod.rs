@@ -4,6 +4,8 @@
 //! Who calls it: `model::encoder`.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::simd::Level;
 

@@ -6,6 +6,8 @@
 //! Who calls it: `model`.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::simd::{LANES, Level, Line};
 

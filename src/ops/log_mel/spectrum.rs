@@ -9,7 +9,8 @@
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "all indices are below the fixed sizes of the arrays they are used on"
+    clippy::needless_range_loop,
+    reason = "index formulas of the transform; all are below the fixed sizes of the arrays they are used on"
 )]
 
 use super::{BINS, POINTS};

@@ -3,6 +3,8 @@
 //! Who calls it: `model::decode`, on the scores of a frame.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::simd::Level;
 

@@ -7,6 +7,8 @@
 //! Who calls it: `model::encoder`.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use std::ops::Range;
 

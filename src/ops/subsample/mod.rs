@@ -8,6 +8,8 @@
 //! Who calls it: `model::frontend` and `model::network`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::linear::{Finish, Linear};
 use super::simd::{LANES, Level};
