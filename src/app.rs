@@ -64,11 +64,16 @@ pub enum AppError {
 
 /// Starts the engine's thread and the scheduler over it.
 pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crate::engine::served::Served>), AppError> {
-    let Opened { engine, served, cost } = opened;
+    let Opened {
+        engine,
+        served,
+        cost,
+        max_batch,
+    } = opened;
     let periods = (0..served.contexts.len()).map(|index| period(served.right(index))).collect();
     let rules = Rules {
         slots: engine.slots(),
-        max_batch: config.engine.max_batch,
+        max_batch,
         file_step: config.files.step,
         file_share: config.files.share,
         max_files: config.files.at_once,
@@ -88,8 +93,9 @@ pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
         model: config.models.default.clone(),
         context,
         look_ahead: config.models.look_ahead,
-        slots: u32::try_from(config.engine.slots).unwrap_or(u32::MAX),
+        slots: config.engine.slots,
         max_batch: config.engine.max_batch,
+        gpu: config.gpu.clone(),
         threads: config.engine.threads.unwrap_or(0),
     }
 }

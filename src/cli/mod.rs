@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Config;
+use crate::config::{Config, GpuMode};
 use crate::{app, engine, telemetry};
 
 /// Self-hosted, real-time speech-to-text.
@@ -42,6 +42,12 @@ enum Command {
     Models {
         #[command(subcommand)]
         command: models::ModelsCommand,
+    },
+    /// Tell what GPU, driver and compiler there are, and why the GPU is used or not.
+    Gpu {
+        /// Configuration file.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
     /// Read a configuration and print what is in effect, with secrets hidden.
     CheckConfig {
@@ -105,11 +111,36 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             models::run(command, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Gpu { config } => gpu(&load(config, None)?),
         Command::CheckConfig { file } => {
             print!("{}", load(file, None)?.to_toml_redacted()?);
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Opens the GPU as the server would and prints what came of it; fails if a GPU is required and cannot be used.
+#[cfg(feature = "cuda")]
+fn gpu(config: &Config) -> anyhow::Result<ExitCode> {
+    let unused = |why: &str| println!("The GPU is not used: {why}. The processor computes instead.");
+    if config.gpu.mode == GpuMode::Never {
+        unused("gpu.mode is \"never\"");
+        return Ok(ExitCode::SUCCESS);
+    }
+    match crate::gpu::Gpu::open(&engine::settings(&config.gpu)) {
+        Ok(gpu) => println!("{}\nThe GPU is used.", gpu.found()),
+        Err(error) if config.gpu.mode == GpuMode::Require => return Err(error.into()),
+        Err(error) => unused(&error.to_string()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Built without the GPU engine, there is nothing to look for.
+#[cfg(not(feature = "cuda"))]
+fn gpu(config: &Config) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(config.gpu.mode != GpuMode::Require, "built without the feature `cuda`");
+    println!("The GPU is not used: built without the feature `cuda`. The processor computes instead.");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load(file: Option<PathBuf>, model: Option<String>) -> anyhow::Result<Config> {

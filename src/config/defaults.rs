@@ -43,8 +43,8 @@ impl Default for Engine {
     fn default() -> Self {
         Engine {
             threads: None,
-            slots: 256,
-            max_batch: 64,
+            slots: None,
+            max_batch: None,
             budget: Duration::from_millis(400),
         }
     }

@@ -43,6 +43,8 @@ pub struct Config {
     pub models: Models,
     /// What computes the models.
     pub engine: Engine,
+    /// The graphics card.
+    pub gpu: Gpu,
     /// Live streams.
     pub stream: Stream,
     /// Recorded files.
@@ -137,13 +139,50 @@ pub struct Models {
 pub struct Engine {
     /// CPU threads for the model; none: one per core.
     pub threads: Option<usize>,
-    /// Streams whose state is held at once; admission may stop earlier.
-    pub slots: usize,
-    /// Streams computed in one step at most.
-    pub max_batch: usize,
+    /// Streams whose state is held at once; admission may stop earlier. None: [`CPU_SLOTS`] on the processor, as many as the memory
+    /// holds on a GPU.
+    pub slots: Option<usize>,
+    /// Streams computed in one step at most; none: [`CPU_BATCH`] on the processor, [`GPU_BATCH`] on a GPU.
+    pub max_batch: Option<usize>,
     /// Time from the last byte of a live chunk to its result; streams are refused that would break it for others.
     #[serde(with = "duration")]
     pub budget: Duration,
+}
+
+/// Slots on the processor where none are configured.
+pub const CPU_SLOTS: usize = 256;
+/// Streams of a step on the processor where no number is configured.
+pub const CPU_BATCH: usize = 64;
+/// Streams of a step on a GPU where no number is configured.
+pub const GPU_BATCH: usize = 1_024;
+
+/// `[gpu]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gpu {
+    /// Whether a GPU is used.
+    pub mode: GpuMode,
+    /// Number of the device.
+    pub device: usize,
+    /// Path of the driver library; none: the loader finds `libcuda`.
+    pub driver: Option<PathBuf>,
+    /// Path of the run-time compiler; none: the loader finds `libnvrtc`.
+    pub nvrtc: Option<PathBuf>,
+    /// Folder for compiled kernels; none: `hark` in the user's cache folder.
+    pub cache: Option<PathBuf>,
+}
+
+/// Whether a GPU is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuMode {
+    /// If there is one that can run the model; else the processor.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Or the program does not start.
+    Require,
 }
 
 /// `[stream]`

@@ -29,6 +29,11 @@ fn full() -> Config {
         sha256: HASH.into(),
     }];
     config.models.default = Some("a".into());
+    config.engine.slots = Some(1);
+    config.engine.max_batch = Some(1);
+    config.gpu.driver = Some("a".into());
+    config.gpu.nvrtc = Some("a".into());
+    config.gpu.cache = Some("a".into());
     config.models.look_ahead = Some(1);
     config.engine.threads = Some(2);
     config.limits.active_requests = Some(100);

@@ -20,6 +20,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         auth,
         models,
         engine,
+        gpu,
         stream,
         files,
         fetch,
@@ -50,8 +51,9 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
 
     optional("models.look_ahead", models.look_ahead, 0..=1_000)?;
     optional("engine.threads", engine.threads, 1..=1_024)?;
-    within("engine.slots", engine.slots, 1..=65_536)?;
-    within("engine.max_batch", engine.max_batch, 1..=4_096)?;
+    optional("engine.slots", engine.slots, 1..=65_536)?;
+    optional("engine.max_batch", engine.max_batch, 1..=4_096)?;
+    within("gpu.device", gpu.device, 0..=1_023)?;
     span("engine.budget", engine.budget, 50, Duration::from_secs(60))?;
 
     within("stream.max_message_bytes", stream.max_message_bytes, 1 << 16..=GIB)?;

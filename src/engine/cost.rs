@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Batch sizes at which a cost is kept; sizes between are interpolated, larger ones scale with the last.
-pub const BUCKETS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096];
 
 /// Weight of a new measurement in the running mean.
 const TRACKING: f64 = 0.1;

@@ -1,18 +1,23 @@
 //! The engine: steps batches of chunks through a model.
 //!
 //! [`Engine`] is the whole contract between scheduling and compute. Implementations: [`neural::NeuralEngine`] (a real
-//! model) and [`scripted::ScriptedEngine`] (deterministic, for tests). [`worker`] owns an engine on one thread.
+//! model on the processor), `cuda::CudaEngine` (on a GPU) and [`scripted::ScriptedEngine`] (deterministic, for tests). [`worker`] owns an engine on one thread.
 
 pub mod batch;
 pub mod cost;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod neural;
 pub mod open;
 pub mod scripted;
 pub mod served;
+mod slots;
 pub mod worker;
 
 use thiserror::Error;
 
+#[cfg(feature = "cuda")]
+pub use self::open::settings;
 pub use self::open::{Choice, Opened, open};
 
 use self::batch::{Batch, Decoded};
@@ -51,6 +56,9 @@ pub enum EngineError {
     /// The context index is not one of the model's.
     #[error("context {0} does not exist")]
     NoSuchContext(usize),
+    /// The device failed; nothing more can be computed on it.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// The network refused the step.
     #[error("the network refused the step: {0}")]
     Network(String),

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Chunk, Decoded, Slot};
+use super::batch::{Batch, Chunk, Decoded};
+use super::slots::{Occupant, Slots};
 use super::{Engine, EngineError};
 use crate::model::decode::{DecodeInput, DecodeState, Decoder};
 use crate::model::network::{Network, NetworkError, Scratch, StepInput};
@@ -17,15 +18,12 @@ use crate::model::state::StreamState;
 pub struct NeuralEngine {
     network: Arc<Network>,
     decoder: Arc<Decoder>,
-    /// Empty only while its occupant is part of a running step.
-    slots: Vec<Option<Occupant>>,
+    slots: Slots<State>,
     scratch: Scratch,
 }
 
 /// What one slot holds.
-struct Occupant {
-    /// `None` until the first start.
-    generation: Option<u32>,
+struct State {
     stream: StreamState,
     decode: DecodeState,
 }
@@ -33,95 +31,65 @@ struct Occupant {
 impl NeuralEngine {
     /// Makes the slots; all memory that their streams need is taken here.
     pub fn new(network: Arc<Network>, decoder: Arc<Decoder>, slots: u32) -> Self {
-        let occupant = || Occupant {
-            generation: None,
+        let fresh = || State {
             stream: network.new_state(),
             decode: decoder.new_state(),
         };
-        let slots = (0..slots).map(|_| Some(occupant())).collect();
         NeuralEngine {
+            slots: Slots::new(slots, fresh),
             network,
             decoder,
-            slots,
             scratch: Scratch::default(),
         }
     }
+}
 
-    /// The place of a slot's occupant.
-    fn place(&mut self, slot: Slot) -> Result<&mut Option<Occupant>, EngineError> {
-        let slots = self.slots();
-        let index = usize::try_from(slot.index).unwrap_or(usize::MAX);
-        self.slots
-            .get_mut(index)
-            .ok_or(EngineError::NoSuchSlot { index: slot.index, slots })
-    }
-
-    /// Takes the occupants of all chunks out of their slots, in order. On an error those taken so far are in `taken`.
-    fn take(&mut self, chunks: &[Chunk], taken: &mut Vec<Occupant>) -> Result<(), EngineError> {
-        for Chunk { slot, start, .. } in chunks {
-            let place = self.place(*slot)?;
-            let occupant = place
-                .as_ref()
-                .ok_or_else(|| EngineError::Network(format!("slot {} is twice in the step", slot.index)))?;
-            if !start && occupant.generation != Some(slot.generation) {
-                let held = occupant.generation.unwrap_or_default();
-                return Err(EngineError::StaleGeneration {
-                    index: slot.index,
-                    held,
-                    asked: slot.generation,
-                });
-            }
-            taken.extend(place.take());
+fn run(
+    network: &Network,
+    decoder: &Decoder,
+    scratch: &mut Scratch,
+    batch: &Batch,
+    occupants: &mut [Occupant<State>],
+) -> Result<Vec<Decoded>, EngineError> {
+    let mut streams = Vec::with_capacity(occupants.len());
+    let mut decodes = Vec::with_capacity(occupants.len());
+    for (occupant, chunk) in occupants.iter_mut().zip(&batch.chunks) {
+        let State { stream, decode } = &mut occupant.state;
+        if chunk.start {
+            decode.reset();
         }
-        Ok(())
+        streams.push(StepInput {
+            state: stream,
+            samples: &chunk.samples,
+            start: chunk.start,
+            end: chunk.end,
+        });
+        decodes.push(decode);
     }
-
-    fn run(&mut self, batch: &Batch, occupants: &mut [Occupant]) -> Result<Vec<Decoded>, EngineError> {
-        let mut streams = Vec::with_capacity(occupants.len());
-        let mut decodes = Vec::with_capacity(occupants.len());
-        for (occupant, chunk) in occupants.iter_mut().zip(&batch.chunks) {
-            let Occupant {
-                generation,
-                stream,
-                decode,
-            } = occupant;
-            if chunk.start {
-                *generation = Some(chunk.slot.generation);
-                decode.reset();
-            }
-            streams.push(StepInput {
-                state: stream,
-                samples: &chunk.samples,
-                start: chunk.start,
-                end: chunk.end,
-            });
-            decodes.push(decode);
-        }
-        let whole;
-        let rows: Vec<&[f32]> = if self.network.streams_in(batch.context) {
-            self.network
-                .step(batch.context, &mut streams, &mut self.scratch)
-                .map_err(refused)?
-                .streams()
-                .collect()
-        } else {
-            whole = utterances(&self.network, batch)?;
-            whole.iter().map(Vec::as_slice).collect()
-        };
-        let mut results = vec![Decoded::default(); batch.chunks.len()];
-        let inputs = decodes.into_iter().zip(rows).zip(&batch.chunks).zip(&mut results);
-        let mut inputs: Vec<DecodeInput<'_>> = inputs
-            .map(|(((state, rows), chunk), decoded)| DecodeInput {
-                state,
-                rows,
-                commit: chunk.commit,
-                end: chunk.end,
-                decoded,
-            })
-            .collect();
-        self.decoder.advance(&mut inputs);
-        Ok(results)
-    }
+    let whole;
+    let rows: Vec<&[f32]> = if network.streams_in(batch.context) {
+        network
+            .step(batch.context, &mut streams, scratch)
+            .map_err(refused)?
+            .streams()
+            .collect()
+    } else {
+        whole = utterances(network, batch)?;
+        whole.iter().map(Vec::as_slice).collect()
+    };
+    let mut results = vec![Decoded::default(); batch.chunks.len()];
+    let inputs = decodes.into_iter().zip(rows).zip(&batch.chunks).zip(&mut results);
+    let mut inputs: Vec<DecodeInput<'_>> = inputs
+        .map(|(((state, rows), chunk), decoded)| DecodeInput {
+            state,
+            rows,
+            commit: chunk.commit,
+            end: chunk.end,
+            decoded,
+        })
+        .collect();
+    decoder.advance(&mut inputs);
+    Ok(results)
 }
 
 /// Encoder frames of whole utterances, one chunk each.
@@ -146,22 +114,14 @@ fn refused(error: NetworkError) -> EngineError {
 
 impl Engine for NeuralEngine {
     fn slots(&self) -> u32 {
-        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+        self.slots.count()
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Decoded>, EngineError> {
+        let (network, decoder, scratch) = (&self.network, &self.decoder, &mut self.scratch);
+        let slots = &mut self.slots;
         // The whole step runs inside the pool: its many small parallel parts then start without a hand-over.
-        rayon::scope(|_| {
-            let mut occupants = Vec::with_capacity(batch.chunks.len());
-            let result = match self.take(&batch.chunks, &mut occupants) {
-                Ok(()) => self.run(batch, &mut occupants),
-                Err(error) => Err(error),
-            };
-            for (occupant, chunk) in occupants.into_iter().zip(&batch.chunks) {
-                *self.place(chunk.slot)? = Some(occupant);
-            }
-            result
-        })
+        rayon::scope(|_| slots.with(&batch.chunks, |occupants| run(network, decoder, scratch, batch, occupants)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
-use crate::engine::batch::Token;
+use crate::engine::batch::{Slot, Token};
 use crate::model::archive;
 use crate::model::decode::Strategy;
 use crate::units::{Frames, StreamId};

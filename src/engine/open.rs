@@ -6,9 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Chunk, Slot};
 use super::cost::{BUCKETS, CostTable};
+#[cfg(feature = "cuda")]
+use super::cuda::CudaEngine;
 use super::neural::NeuralEngine;
 use super::served::Served;
 use super::{Engine, EngineError};
+use crate::config;
+#[cfg(feature = "cuda")]
+use crate::gpu::{Gpu, GpuError, Settings};
 use crate::model::arch::Encoder;
 use crate::model::decode::beam::BeamOptions;
 use crate::model::decode::confidence::Confidence;
@@ -28,10 +33,12 @@ pub struct Choice {
     pub context: Option<[i32; 2]>,
     /// Largest look-ahead of live streams in frames, where no context is given.
     pub look_ahead: Option<u32>,
-    /// Slots for stream state.
-    pub slots: u32,
-    /// Most chunks in a step; the largest size that is warmed up.
-    pub max_batch: usize,
+    /// Slots for stream state; what suits the device if none.
+    pub slots: Option<usize>,
+    /// Most chunks in a step; what suits the device if none.
+    pub max_batch: Option<usize>,
+    /// Whether a GPU is used, and which.
+    pub gpu: config::Gpu,
     /// Threads that compute; 0 for one per core.
     pub threads: usize,
 }
@@ -44,6 +51,8 @@ pub struct Opened {
     pub served: Served,
     /// Measured step costs.
     pub cost: CostTable,
+    /// Most chunks in a step; the largest size that was warmed up.
+    pub max_batch: usize,
 }
 
 /// A model could not be made ready.
@@ -78,6 +87,14 @@ pub enum OpenError {
     /// The language model cannot be used.
     #[error("the language model cannot be used")]
     LanguageModel(#[from] LmError),
+    /// A GPU is required and cannot be used.
+    #[cfg(feature = "cuda")]
+    #[error("a GPU is required and cannot be used")]
+    Gpu(#[from] crate::model::device::DeviceError),
+    /// A GPU is required and this program was built without the GPU engine.
+    #[cfg(not(feature = "cuda"))]
+    #[error("a GPU is required, this program was built without the feature `cuda`")]
+    WithoutGpu,
     /// Warming up failed.
     #[error("warming up failed")]
     WarmUp(#[from] EngineError),
@@ -106,26 +123,101 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let default = asked.or(near).or_else(|| find(model.manifest.default_context)).unwrap_or(0);
     let live = (encoder.streams() && model.manifest.live).then_some(default);
     let file = asked.unwrap_or_else(|| longest(&encoder, default));
+    let decoder = Arc::new(decoder(&model)?);
+    let (mut engine, max_batch) = match on_gpu(&model, &decoder, choice)? {
+        Some(ready) => ready,
+        None => on_processor(&model, decoder, choice)?,
+    };
+    let cost = if encoder.streams() {
+        warm_up(engine.as_mut(), &encoder, max_batch)?
+    } else {
+        guess(engine.as_mut(), contexts.len())?
+    };
+    Ok(Opened {
+        engine,
+        served: face(model, live, file),
+        cost,
+        max_batch,
+    })
+}
+
+/// An engine and the most chunks of its steps.
+type Ready = (Box<dyn Engine>, usize);
+
+fn on_processor(model: &Model, decoder: Arc<Decoder>, choice: &Choice) -> Result<Ready, OpenError> {
     let network = Network::new(&model.manifest.arch, &model.weights)?;
-    let decoder = decoder(&model)?;
-    let served = face(model, live, file);
     // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
     rayon::ThreadPoolBuilder::new()
         .num_threads(choice.threads)
         .thread_name(|n| format!("hark-compute-{n}"))
         .build_global()
         .ok();
-    let mut engine = NeuralEngine::new(Arc::new(network), Arc::new(decoder), choice.slots);
-    let cost = if encoder.streams() {
-        warm_up(&mut engine, &encoder, choice.max_batch)?
-    } else {
-        guess(&mut engine, contexts.len())?
+    let slots = u32::try_from(choice.slots.unwrap_or(config::CPU_SLOTS)).unwrap_or(u32::MAX);
+    let engine = NeuralEngine::new(Arc::new(network), decoder, slots);
+    Ok((Box::new(engine), choice.max_batch.unwrap_or(config::CPU_BATCH)))
+}
+
+/// The engine on a GPU; none if there is no usable one and none is required.
+#[cfg(feature = "cuda")]
+fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Option<Ready>, OpenError> {
+    use crate::model::device::{Demand, DeviceError, DeviceNetwork};
+    if choice.gpu.mode == config::GpuMode::Never {
+        return Ok(None);
+    }
+    let max_batch = choice.max_batch.unwrap_or(config::GPU_BATCH);
+    let demand = Demand {
+        slots: choice.slots,
+        max_batch,
     };
-    Ok(Opened {
-        engine: Box::new(engine),
-        served,
-        cost,
-    })
+    let network = Gpu::open(&settings(&choice.gpu))
+        .map_err(DeviceError::from)
+        .and_then(|gpu| DeviceNetwork::new(gpu, &model.manifest.arch, &model.weights, decoder, demand));
+    let network = match network {
+        Ok(network) => network,
+        Err(error) if choice.gpu.mode == config::GpuMode::Require => return Err(error.into()),
+        Err(DeviceError::Gpu(GpuError::NoDriver)) => return Ok(None),
+        Err(error) => {
+            tracing::warn!(%error, "the GPU is not used");
+            return Ok(None);
+        }
+    };
+    let (found, taken) = (network.gpu().found(), network.footprint());
+    tracing::info!(
+        device = %found.device.name,
+        kernels = %found.arch,
+        compiled = found.compiled,
+        kernels_ms = found.ready_in.as_millis(),
+        graphs = taken.graphs,
+        slots = taken.slots,
+        bytes_per_slot = taken.per_slot,
+        mib_free_before = taken.free.0 >> 20,
+        mib_free_after = taken.free.1 >> 20,
+        "the model is on the GPU"
+    );
+    let streams = model.manifest.arch.encoder.streams();
+    let utterances = u32::try_from(choice.slots.unwrap_or(config::CPU_SLOTS)).unwrap_or(u32::MAX);
+    let engine = CudaEngine::new(network, Arc::clone(decoder), utterances, streams);
+    Ok(Some((Box::new(engine), max_batch)))
+}
+
+/// Built without the GPU engine, there is only the processor.
+#[cfg(not(feature = "cuda"))]
+fn on_gpu(_: &Model, _: &Arc<Decoder>, choice: &Choice) -> Result<Option<Ready>, OpenError> {
+    match choice.gpu.mode {
+        config::GpuMode::Require => Err(OpenError::WithoutGpu),
+        config::GpuMode::Auto | config::GpuMode::Never => Ok(None),
+    }
+}
+
+/// What the configuration says of the GPU, for opening it.
+#[cfg(feature = "cuda")]
+pub fn settings(gpu: &config::Gpu) -> Settings {
+    Settings {
+        device: gpu.device,
+        driver: gpu.driver.clone(),
+        nvrtc: gpu.nvrtc.clone(),
+        cache: gpu.cache.clone(),
+    }
 }
 
 /// The first usable model of a directory, by name.

@@ -1,8 +1,8 @@
 //! The one thread that owns an [`Engine`].
 //!
 //! Batches come in through a channel that holds one, results leave through a channel that holds two; since the
-//! scheduler sends a batch only after it has the last result, neither ever blocks. A panic inside a step ends the thread
-//! and closes the results channel, which the scheduler takes as the death of the engine.
+//! scheduler sends a batch only after it has the last result, neither ever blocks. A panic inside a step, or the failure
+//! of its device, ends the thread and closes the results channel, which the scheduler takes as the death of the engine.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -56,7 +56,8 @@ fn run(mut engine: Box<dyn Engine>, incoming: &Receiver<Batch>, results: &tokio:
         let began = Instant::now();
         let result = engine.step(&batch);
         let took = began.elapsed();
-        if results.blocking_send(Stepped { batch, result, took }).is_err() {
+        let failed = matches!(result, Err(EngineError::Device(_)));
+        if results.blocking_send(Stepped { batch, result, took }).is_err() || failed {
             return;
         }
     }

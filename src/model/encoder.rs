@@ -7,13 +7,16 @@
 //! Who calls it: `model::network`.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use rayon::prelude::*;
 
-use super::arch::{ConvNorm, Encoder as Architecture};
+use super::arch::Encoder as Architecture;
+use super::graph::{self, Half};
 use super::state::EncoderState;
+use super::tensors::{self, Block, Matrix, Scale};
 use super::weights::{Weights, WeightsError};
-use crate::ops::depthwise_conv::{DepthwiseConv, Norm};
+use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::layer_norm::LayerNorm;
 use crate::ops::linear::{Finish, Linear};
 use crate::ops::rel_attention::{Mask, Positions, Queries, RelAttention};
@@ -121,20 +124,28 @@ impl Encoder {
             for stream in streams.iter_mut() {
                 stream.state.enter(index);
             }
-            layer.forward(x, streams, index, &positions, mask, scratch, self.width);
+            let Ok(()) = graph::block(&mut Run {
+                layer,
+                index,
+                width: self.width,
+                x,
+                streams,
+                positions: &positions,
+                mask,
+                scratch,
+            });
             seen(index, x);
         }
     }
 }
 
 impl FeedForward {
-    fn new(arch: &Architecture, weights: &Weights, prefix: &str, norm: &str, module: &str) -> Result<Self, WeightsError> {
-        let inner = arch.width * arch.ff_expansion;
-        Ok(FeedForward {
-            norm: layer_norm(weights, &format!("{prefix}.{norm}"), arch.width)?,
-            expand: linear(weights, &format!("{prefix}.{module}.linear1"), inner, arch.width)?,
-            contract: linear(weights, &format!("{prefix}.{module}.linear2"), arch.width, inner)?,
-        })
+    fn new(tensors: &tensors::FeedForward<'_>) -> Self {
+        FeedForward {
+            norm: layer_norm(tensors.norm),
+            expand: linear(tensors.expand),
+            contract: linear(tensors.contract),
+        }
     }
 
     /// `x += 0.5 * contract(silu(expand(norm(x))))`.
@@ -153,65 +164,69 @@ impl FeedForward {
 
 impl Layer {
     fn new(arch: &Architecture, weights: &Weights, index: usize) -> Result<Self, WeightsError> {
-        let (width, heads) = (arch.width, arch.heads);
-        let prefix = format!("encoder.layers.{index}");
-        let (attention, conv) = (format!("{prefix}.self_attn"), format!("{prefix}.conv"));
-        let bias_shape = [heads, width / heads.max(1)];
-        let gate = format!("{conv}.pointwise_conv1");
+        let width = arch.width;
+        let block = Block::of(arch, weights, index)?;
+        let (weight, bias) = tensors::stacked(block.projections);
         Ok(Layer {
-            first: FeedForward::new(arch, weights, &prefix, "norm_feed_forward1", "feed_forward1")?,
-            attention_norm: layer_norm(weights, &format!("{prefix}.norm_self_att"), width)?,
-            attention_in: query_key_value(weights, &attention, width)?,
-            attention: RelAttention::new(
-                weights.get(&format!("{attention}.pos_bias_u"), &bias_shape)?,
-                weights.get(&format!("{attention}.pos_bias_v"), &bias_shape)?,
-                heads,
-            ),
-            attention_out: linear(weights, &format!("{attention}.linear_out"), width, width)?,
-            positions: Linear::new(
-                weights.get(&format!("{attention}.linear_pos.weight"), &[width, width])?,
-                None,
-                width,
-                width,
-            ),
-            conv_norm: layer_norm(weights, &format!("{prefix}.norm_conv"), width)?,
-            conv_in: Linear::gated(
-                weights.get(&format!("{gate}.weight"), &[2 * width, width, 1])?,
-                weights.get_optional(&format!("{gate}.bias"), &[2 * width])?,
-                width,
-                width,
-            ),
-            conv: depthwise(arch, weights, &conv)?,
-            conv_out: linear(weights, &format!("{conv}.pointwise_conv2"), width, width)?,
-            second: FeedForward::new(arch, weights, &prefix, "norm_feed_forward2", "feed_forward2")?,
-            norm: layer_norm(weights, &format!("{prefix}.norm_out"), width)?,
+            first: FeedForward::new(&block.first),
+            attention_norm: layer_norm(block.attention_norm),
+            attention_in: Linear::new(&weight, Some(&bias), 3 * width, width),
+            attention: RelAttention::new(block.content_bias, block.position_bias, arch.heads),
+            attention_out: linear(block.attention_out),
+            positions: Linear::new(block.positions, None, width, width),
+            conv_norm: layer_norm(block.conv_norm),
+            conv_in: Linear::gated(block.conv_in.weight, block.conv_in.bias, width, width),
+            conv_out: linear(block.conv_out),
+            second: FeedForward::new(&block.second),
+            norm: layer_norm(block.norm),
+            conv: block.conv,
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call in one place")]
-    fn forward(
-        &self,
-        x: &mut [f32],
-        streams: &mut [Rows<'_>],
-        index: usize,
-        positions: &Positions,
-        mask: Mask,
-        scratch: &mut EncoderScratch,
-        width: usize,
-    ) {
-        let rows = x.len() / width;
-        self.first.forward(x, scratch);
+    /// Positions of this layer: `linear_pos` over the sinusoids, packed.
+    fn project(&self, encoding: &[f32], width: usize, heads: usize, farthest: i64) -> Positions {
+        let mut rows = vec![0.0; encoding.len()];
+        self.positions.forward(encoding, encoding.len() / width.max(1), &mut rows);
+        Positions::new(&rows, width, heads, farthest)
+    }
+}
 
-        let normed = sized(&mut scratch.normed, rows * width);
-        let wide = sized(&mut scratch.wide, 3 * rows * width);
-        self.attention_norm.forward(x, normed);
-        self.attention_in.forward(normed, rows, wide);
-        let alone = streams.len() < rayon::current_num_threads();
-        each(streams, width, wide, normed, &|stream, rows, out| {
-            if let Some(layer) = stream.state.layer(index) {
-                let first = layer.window.end();
-                layer.window.append(rows);
-                let (window, count) = (&layer.window, rows.len() / (3 * width));
+/// One block over the rows of one step.
+struct Run<'a, 'b> {
+    layer: &'a Layer,
+    index: usize,
+    width: usize,
+    x: &'a mut [f32],
+    streams: &'a mut [Rows<'b>],
+    positions: &'a Positions,
+    mask: Mask,
+    scratch: &'a mut EncoderScratch,
+}
+
+impl graph::Block for Run<'_, '_> {
+    type Error = Infallible;
+
+    fn feed_forward(&mut self, half: Half) -> Result<(), Infallible> {
+        match half {
+            Half::First => self.layer.first.forward(self.x, self.scratch),
+            Half::Second => self.layer.second.forward(self.x, self.scratch),
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self) -> Result<(), Infallible> {
+        let (layer, index, width, positions, mask) = (self.layer, self.index, self.width, self.positions, self.mask);
+        let rows = self.x.len() / width;
+        let normed = sized(&mut self.scratch.normed, rows * width);
+        let wide = sized(&mut self.scratch.wide, 3 * rows * width);
+        layer.attention_norm.forward(self.x, normed);
+        layer.attention_in.forward(normed, rows, wide);
+        let alone = self.streams.len() < rayon::current_num_threads();
+        each(self.streams, width, wide, normed, &|stream, rows, out| {
+            if let Some(caches) = stream.state.layer(index) {
+                let first = caches.window.end();
+                caches.window.append(rows);
+                let (window, count) = (&caches.window, rows.len() / (3 * width));
                 // Few streams: their rows go to different threads.
                 let size = if alone {
                     count.div_ceil(rayon::current_num_threads()).clamp(1, 12)
@@ -220,35 +235,37 @@ impl Layer {
                 };
                 let piece = |(piece, (rows, out)): (usize, (&[f32], &mut [f32]))| {
                     let first = first + u64::try_from(piece * size).unwrap_or(0);
-                    self.attention.forward(Queries { rows, first, window }, positions, mask, out);
+                    layer.attention.forward(Queries { rows, first, window }, positions, mask, out);
                 };
                 let pieces = rows.par_chunks(size * 3 * width).zip(out.par_chunks_mut(size * width)).enumerate();
                 pieces.for_each(piece);
             }
         });
-        self.attention_out.forward_with(normed, rows, x, Finish::Add(1.0));
-
-        self.conv_norm.forward(x, normed);
-        let gated = sized(&mut scratch.wide, rows * width);
-        self.conv_in.forward(normed, rows, gated);
-        each(streams, width, gated, normed, &|stream, rows, out| {
-            if let Some(layer) = stream.state.layer(index) {
-                self.conv.forward(rows, &mut layer.history, out);
-            }
-        });
-        self.conv_out.forward_with(normed, rows, x, Finish::Add(1.0));
-
-        self.second.forward(x, scratch);
-        let normed = sized(&mut scratch.normed, rows * width);
-        self.norm.forward(x, normed);
-        x.copy_from_slice(normed);
+        layer.attention_out.forward_with(normed, rows, self.x, Finish::Add(1.0));
+        Ok(())
     }
 
-    /// Positions of this layer: `linear_pos` over the sinusoids, packed.
-    fn project(&self, encoding: &[f32], width: usize, heads: usize, farthest: i64) -> Positions {
-        let mut rows = vec![0.0; encoding.len()];
-        self.positions.forward(encoding, encoding.len() / width.max(1), &mut rows);
-        Positions::new(&rows, width, heads, farthest)
+    fn convolution(&mut self) -> Result<(), Infallible> {
+        let (layer, index, width) = (self.layer, self.index, self.width);
+        let rows = self.x.len() / width;
+        let normed = sized(&mut self.scratch.normed, rows * width);
+        let gated = sized(&mut self.scratch.wide, rows * width);
+        layer.conv_norm.forward(self.x, normed);
+        layer.conv_in.forward(normed, rows, gated);
+        each(self.streams, width, gated, normed, &|stream, rows, out| {
+            if let Some(caches) = stream.state.layer(index) {
+                layer.conv.forward(rows, &mut caches.history, out);
+            }
+        });
+        layer.conv_out.forward_with(normed, rows, self.x, Finish::Add(1.0));
+        Ok(())
+    }
+
+    fn norm(&mut self) -> Result<(), Infallible> {
+        let normed = sized(&mut self.scratch.normed, self.x.len());
+        self.layer.norm.forward(self.x, normed);
+        self.x.copy_from_slice(normed);
+        Ok(())
     }
 }
 
@@ -292,7 +309,7 @@ fn reach(streams: &mut [Rows<'_>], mask: Mask) -> (i64, i64) {
 /// The sinusoidal encoding of the distances `farthest` down to `nearest`, one row each: sine and cosine of
 /// `r * 10000^(-2i / width)` in turn, the product rounded to f32 as the training code does.
 #[expect(clippy::as_conversions, reason = "distances and channel numbers become angles")]
-fn sinusoids(width: usize, nearest: i64, farthest: i64) -> Vec<f32> {
+pub(super) fn sinusoids(width: usize, nearest: i64, farthest: i64) -> Vec<f32> {
     let rates: Vec<f32> = (0..width.div_ceil(2))
         .map(|i| (-(2.0 * i as f64) * 10_000_f64.ln() / width as f64).exp() as f32)
         .collect();
@@ -316,50 +333,10 @@ fn sized(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
     buffer.get_mut(..count).unwrap_or_default()
 }
 
-/// A linear layer by name, with its bias if there is one.
-fn linear(weights: &Weights, name: &str, outputs: usize, inputs: usize) -> Result<Linear, WeightsError> {
-    let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
-    let bias = weights.get_optional(&format!("{name}.bias"), &[outputs])?;
-    Ok(Linear::new(weight, bias, outputs, inputs))
+fn linear(matrix: Matrix<'_>) -> Linear {
+    Linear::new(matrix.weight, matrix.bias, matrix.outputs, matrix.inputs)
 }
 
-fn layer_norm(weights: &Weights, name: &str, width: usize) -> Result<LayerNorm, WeightsError> {
-    Ok(LayerNorm::new(
-        weights.get(&format!("{name}.weight"), &[width])?,
-        weights.get(&format!("{name}.bias"), &[width])?,
-    ))
-}
-
-/// `linear_q`, `linear_k` and `linear_v` under one another.
-fn query_key_value(weights: &Weights, prefix: &str, width: usize) -> Result<Linear, WeightsError> {
-    let (mut weight, mut bias) = (Vec::with_capacity(3 * width * width), Vec::with_capacity(3 * width));
-    for part in ["linear_q", "linear_k", "linear_v"] {
-        weight.extend_from_slice(weights.get(&format!("{prefix}.{part}.weight"), &[width, width])?);
-        match weights.get_optional(&format!("{prefix}.{part}.bias"), &[width])? {
-            Some(values) => bias.extend_from_slice(values),
-            None => bias.resize(bias.len() + width, 0.0),
-        }
-    }
-    Ok(Linear::new(&weight, Some(&bias), 3 * width, width))
-}
-
-fn depthwise(arch: &Architecture, weights: &Weights, prefix: &str) -> Result<DepthwiseConv, WeightsError> {
-    let (width, kernel) = (arch.width, arch.conv_kernel);
-    let norm = |part: &str| weights.get(&format!("{prefix}.batch_norm.{part}"), &[width]);
-    let (scale, shift) = (norm("weight")?, norm("bias")?);
-    let norm = match arch.conv_norm {
-        ConvNorm::LayerNorm => Norm::Layer {
-            weight: scale,
-            bias: shift,
-        },
-        ConvNorm::BatchNorm => Norm::Batch {
-            mean: norm("running_mean")?,
-            variance: norm("running_var")?,
-            weight: scale,
-            bias: shift,
-        },
-    };
-    let weight = weights.get(&format!("{prefix}.depthwise_conv.weight"), &[width, 1, kernel])?;
-    let bias = weights.get_optional(&format!("{prefix}.depthwise_conv.bias"), &[width])?;
-    Ok(DepthwiseConv::new(weight, bias, width, kernel, norm))
+fn layer_norm(scale: Scale<'_>) -> LayerNorm {
+    LayerNorm::new(scale.weight, scale.bias)
 }

@@ -13,10 +13,11 @@ use super::arch::{Architecture, Attention, Normalize};
 use super::encoder::{Encoder, EncoderScratch, Rows};
 use super::frontend::{Frontend, mel_frames, normalize_per_feature};
 use super::state::{EncoderState, StreamState};
+use super::tensors::Front;
 use super::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 use crate::ops::rel_attention::Mask;
-use crate::ops::subsample::{Kernels, Subsample, flat_weight, frames, frequencies};
+use crate::ops::subsample::{Subsample, flat_weight, frames};
 
 /// Longest utterance taken in one piece: one hour.
 pub const LONGEST_UTTERANCE: usize = 16_000 * 3_600;
@@ -150,29 +151,11 @@ impl Network {
         check(arch)?;
         let (bins, enc) = (arch.frontend.mel_bins, &arch.encoder);
         let (channels, causal) = (enc.subsampling_channels, enc.causal_subsampling);
-        let window = weights.get_optional("preprocessor.featurizer.window", &[400])?;
-        let filters = weights.get_optional("preprocessor.featurizer.fb", &[1, bins, 257])?;
-        let conv = |index: usize, shape: &[usize]| -> Result<(&[f32], &[f32]), WeightsError> {
-            let name = format!("encoder.pre_encode.conv.{index}");
-            Ok((
-                weights.get(&format!("{name}.weight"), shape)?,
-                weights.get(&format!("{name}.bias"), &[channels])?,
-            ))
-        };
-        let small = [channels, 1, 3, 3];
-        let square = [channels, channels, 1, 1];
-        let kernels = Kernels {
-            first: conv(0, &small)?,
-            depthwise: [conv(2, &small)?, conv(5, &small)?],
-            pointwise: [conv(3, &square)?, conv(6, &square)?],
-        };
-        let subsample = Subsample::new(kernels, channels, bins, causal);
-        let [_, _, columns] = frequencies(bins, causal);
-        let out = weights.get("encoder.pre_encode.out.weight", &[enc.width, channels * columns])?;
-        let out_bias = weights.get("encoder.pre_encode.out.bias", &[enc.width])?;
+        let front = Front::of(arch, weights)?;
+        let subsample = Subsample::new(front.subsampling, channels, bins, causal);
         let project = Linear::new(
-            &flat_weight(out, enc.width, channels, columns),
-            Some(out_bias),
+            &flat_weight(front.project.weight, enc.width, channels, front.frequencies),
+            front.project.bias,
             enc.width,
             subsample.row(),
         );
@@ -184,7 +167,7 @@ impl Network {
         }
         Ok(Network {
             arch: arch.clone(),
-            frontend: Frontend::new(bins, window, filters),
+            frontend: Frontend::new(bins, front.window, front.filters),
             subsample,
             project,
             encoder,
@@ -426,12 +409,13 @@ impl Network {
     }
 }
 
-fn streams(arch: &Architecture) -> bool {
+/// True if the model can run chunk by chunk.
+pub(super) fn streams(arch: &Architecture) -> bool {
     arch.encoder.streams() && arch.frontend.normalize == Normalize::None
 }
 
 /// `left` and `right` of all contexts in which the model can stream.
-fn contexts(arch: &Architecture) -> Vec<(usize, usize)> {
+pub(super) fn contexts(arch: &Architecture) -> Vec<(usize, usize)> {
     let bounded = |[left, right]: &[i32; 2]| Some((usize::try_from(*left).ok()?, usize::try_from(*right).ok()?));
     if streams(arch) {
         arch.encoder.contexts.iter().filter_map(bounded).collect()
@@ -441,7 +425,7 @@ fn contexts(arch: &Architecture) -> Vec<(usize, usize)> {
 }
 
 /// Refuses numbers that contradict each other or would need absurd memory, before anything is computed with them.
-fn check(arch: &Architecture) -> Result<(), NetworkError> {
+pub(super) fn check(arch: &Architecture) -> Result<(), NetworkError> {
     let enc = &arch.encoder;
     let rules = [
         (

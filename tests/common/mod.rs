@@ -136,6 +136,7 @@ impl Setup {
             engine,
             served: served(),
             cost: CostTable::linear(1, per_chunk),
+            max_batch: 64,
         };
         let (lines, listening) = channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -31,11 +31,16 @@ impl Confidence {
             }
             Confidence::MaxProb => {
                 let most = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max).exp();
-                (size * most - 1.0) / (size - 1.0)
+                return scaled(most, size);
             }
         };
         value.clamp(0.0, 1.0)
     }
+}
+
+/// [`Confidence::MaxProb`] of a frame whose greatest probability is `most` among `size` tokens and blank.
+pub(super) fn scaled(most: f32, size: f32) -> f32 {
+    ((size * most - 1.0) / (size - 1.0)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

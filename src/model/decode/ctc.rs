@@ -23,14 +23,7 @@ pub(super) struct CtcHead {
 impl CtcHead {
     pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Self, WeightsError> {
         let (outputs, width) = (arch.vocabulary + 1, arch.encoder.width);
-        let hybrid = "ctc_decoder.decoder_layers.0";
-        let name = if weights.contains(&format!("{hybrid}.weight")) {
-            hybrid
-        } else {
-            "decoder.decoder_layers.0"
-        };
-        let matrix = weights.get(&format!("{name}.weight"), &[outputs, width, 1])?;
-        let bias = weights.get_optional(&format!("{name}.bias"), &[outputs])?;
+        let (matrix, bias) = tensors(arch, weights)?;
         Ok(CtcHead {
             linear: Linear::new(matrix, bias, outputs, width),
             outputs,
@@ -51,6 +44,19 @@ impl CtcHead {
         out.chunks_exact_mut(self.outputs).for_each(log_softmax);
         out
     }
+}
+
+/// The head's matrix `[V + 1, D]` and bias, under whichever name the checkpoint has them.
+pub(super) fn tensors<'a>(arch: &Architecture, weights: &'a Weights) -> Result<(&'a [f32], Option<&'a [f32]>), WeightsError> {
+    let (outputs, width) = (arch.vocabulary + 1, arch.encoder.width);
+    let hybrid = "ctc_decoder.decoder_layers.0";
+    let name = if weights.contains(&format!("{hybrid}.weight")) {
+        hybrid
+    } else {
+        "decoder.decoder_layers.0"
+    };
+    let matrix = weights.get(&format!("{name}.weight"), &[outputs, width, 1])?;
+    Ok((matrix, weights.get_optional(&format!("{name}.bias"), &[outputs])?))
 }
 
 /// The index of the greatest value, the lowest of equal ones.
@@ -78,11 +84,16 @@ impl Greedy {
     pub(super) fn push(&mut self, row: &[f32], frame: Frames, confidence: Confidence) -> Option<Token> {
         let id = u32::try_from(argmax(row)).unwrap_or(u32::MAX);
         let blank = u32::try_from(row.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        self.push_best(id, blank, frame, || confidence.of(row))
+    }
+
+    /// As [`Greedy::push`], where the frame's best token is known already.
+    pub(super) fn push_best(&mut self, id: u32, blank: u32, frame: Frames, confidence: impl FnOnce() -> f32) -> Option<Token> {
         let end = Frames(frame.0.saturating_add(1));
         if self.last.replace(id) == Some(id) {
             if let Some(token) = &mut self.open {
                 token.end = end;
-                token.confidence = token.confidence.min(confidence.of(row));
+                token.confidence = token.confidence.min(confidence());
             }
             return None;
         }
@@ -90,7 +101,7 @@ impl Greedy {
             id,
             start: frame,
             end,
-            confidence: confidence.of(row),
+            confidence: confidence(),
         });
         std::mem::replace(&mut self.open, started)
     }

@@ -27,7 +27,9 @@ use self::beam::{Beam, BeamOptions, BeamState};
 use self::confidence::Confidence;
 use self::ctc::{CtcHead, Greedy};
 use self::prompt::PromptKernel;
-use self::transducer::{Emission, Lane, Transducer, TransducerState};
+pub use self::prompt::PromptTensors;
+pub use self::transducer::{Emission, TransducerTensors};
+use self::transducer::{Lane, Transducer, TransducerState};
 use super::arch::Architecture;
 use super::lm::NgramModel;
 use super::weights::{Weights, WeightsError};
@@ -124,6 +126,38 @@ pub struct DecodeInput<'a> {
     pub decoded: &'a mut Decoded,
 }
 
+/// What a device made of one stream's frames, for [`Decoder::settle`].
+#[derive(Clone, Debug)]
+pub enum Heard<'a> {
+    /// ln probabilities, `stride` values a frame of which the first `V + 1` count.
+    LogProbs {
+        /// `[n, stride]`.
+        rows: &'a [f32],
+        /// Values from one frame to the next.
+        stride: usize,
+    },
+    /// Best token of each frame and its probability.
+    Best(&'a [(u32, f32)]),
+    /// What a transducer emitted.
+    Emitted {
+        /// Frames that it went through.
+        frames: u32,
+        /// Its tokens, frames counted from the first of these.
+        emissions: Vec<Emission>,
+    },
+}
+
+/// What a search reads of a frame: the kind of [`Heard`] that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The whole distribution.
+    LogProbs,
+    /// The best token.
+    Best,
+    /// The transducer's tokens.
+    Emitted,
+}
+
 /// The plain outputs of both heads over one piece of audio, for comparison with other implementations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlainOutputs {
@@ -139,6 +173,9 @@ pub struct PlainOutputs {
     pub rnnt_frames: Vec<u32>,
     /// TDT durations as predicted; empty for RNN-T.
     pub tdt_durations: Vec<u32>,
+    /// For each transducer token, and for what follows the last, the least lead of a best score over the next in the joint steps
+    /// since the token before: how much another implementation may differ before it decides otherwise.
+    pub rnnt_margins: Vec<f32>,
 }
 
 impl Decoder {
@@ -261,6 +298,88 @@ impl Decoder {
         input.rows.len() / self.width
     }
 
+    /// Decodes one stream's next frames where a device has run the heads: `heard` is what it made of them, the input's rows do not
+    /// count. Confidences of [`Heard::Best`] and [`Heard::Emitted`] are greatest probabilities.
+    pub fn settle(&self, input: &mut DecodeInput<'_>, heard: Heard<'_>) {
+        *input.decoded = Decoded::default();
+        match heard {
+            Heard::LogProbs { rows, stride } => {
+                let outputs = self.markers.len() + 1;
+                let rows = rows.chunks_exact(stride.max(1)).filter_map(|row| row.get(..outputs));
+                self.search_ctc(input, rows);
+            }
+            Heard::Best(best) => self.settle_best(input, best),
+            Heard::Emitted { frames, emissions } => {
+                for emission in emissions {
+                    let confidence = self.scaled(emission.confidence);
+                    self.fix(token(&Emission { confidence, ..emission }, input.state.frames), input.decoded);
+                }
+                input.state.frames = input.state.frames.saturating_add(frames);
+            }
+        }
+        input.decoded.frames = Frames(input.state.frames);
+    }
+
+    /// The greedy search over frames whose best tokens are known.
+    fn settle_best(&self, input: &mut DecodeInput<'_>, best: &[(u32, f32)]) {
+        let DecodeState {
+            frames,
+            search: SearchState::Ctc(greedy),
+            ..
+        } = &mut *input.state
+        else {
+            return;
+        };
+        let blank = u32::try_from(self.markers.len()).unwrap_or(u32::MAX);
+        let mut fixed = Vec::new();
+        for (id, most) in best {
+            fixed.extend(greedy.push_best(*id, blank, Frames(*frames), || self.scaled(*most)));
+            *frames = frames.saturating_add(1);
+        }
+        if input.commit || input.end {
+            fixed.extend(greedy.open.take());
+        }
+        let tail = greedy.open;
+        for token in fixed {
+            self.fix(token, input.decoded);
+        }
+        input.decoded.tail = tail.into_iter().filter(|token| !self.marks_end(token.id)).collect();
+    }
+
+    /// The confidence of a frame whose greatest probability is `most`.
+    #[expect(clippy::as_conversions, reason = "a vocabulary size becomes a factor")]
+    fn scaled(&self, most: f32) -> f32 {
+        confidence::scaled(most, (self.markers.len() + 1) as f32)
+    }
+
+    /// What the search reads of a frame.
+    pub fn reads(&self) -> Reads {
+        match self.search {
+            Search::Ctc => Reads::Best,
+            Search::Beam(_) => Reads::LogProbs,
+            Search::Transducer => Reads::Emitted,
+        }
+    }
+
+    /// The CTC head's matrix `[V + 1, D]` and bias.
+    ///
+    /// # Errors
+    /// The matrix is missing or one of the two has another shape.
+    pub fn ctc_tensors<'a>(arch: &Architecture, weights: &'a Weights) -> Result<(&'a [f32], Option<&'a [f32]>), WeightsError> {
+        ctc::tensors(arch, weights)
+    }
+
+    /// The transducer's state after the start symbol, if there is one: hidden and cell of each LSTM layer, then the prediction in the
+    /// joint space.
+    pub fn transducer_start(&self) -> Vec<f32> {
+        self.transducer.as_ref().map(Transducer::start).unwrap_or_default()
+    }
+
+    /// The prompt slot of a stream's state, if the checkpoint has prompts and one is chosen.
+    pub fn prompt(&self, state: &DecodeState) -> Option<usize> {
+        state.prompt
+    }
+
     fn advance_ctc(&self, work: &mut [DecodeInput<'_>], rows: &[f32]) {
         let Some(head) = &self.ctc else { return };
         let log_probs = head.log_probs(rows);
@@ -328,6 +447,7 @@ impl Decoder {
                 state,
                 frames: count,
                 emitted: Vec::new(),
+                margins: None,
             });
             results.push((frames, count, &mut *input.decoded));
         }
@@ -381,8 +501,10 @@ impl Decoder {
                 state: &mut TransducerState::default(),
                 frames: count,
                 emitted: Vec::new(),
+                margins: Some(Vec::new()),
             }];
             transducer.decode(&mut lane, &rows, self.confidence);
+            out.rnnt_margins = lane.iter_mut().filter_map(|lane| lane.margins.take()).flatten().collect();
             let emitted = lane.iter().flat_map(|lane| &lane.emitted);
             for (emission, token) in emitted.map(|emission| (emission, token(emission, 0))) {
                 out.rnnt_ids.push(token.id);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::DecodeError;
 use crate::model::arch::Architecture;
-use crate::model::weights::Weights;
+use crate::model::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 
 /// `enc' = W2 relu(W1 [enc; onehot] + b1) + b2`, for one checkpoint.
@@ -24,9 +24,23 @@ pub(super) struct PromptKernel {
     pub(super) default: Option<usize>,
 }
 
-impl PromptKernel {
-    /// Builds the kernel; `None` if the architecture has no prompt.
-    pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Option<Self>, DecodeError> {
+/// The tensors of a prompt network, row-major, for whoever computes it.
+#[derive(Clone, Debug)]
+pub struct PromptTensors<'a> {
+    /// `[2D, D]`: the part of the first layer that reads encoder rows.
+    pub rows: Vec<f32>,
+    /// For each slot the first layer's bias `[2D]`.
+    pub slots: Vec<Vec<f32>>,
+    /// `[D, 2D]` and its bias.
+    pub output: (&'a [f32], &'a [f32]),
+}
+
+impl<'a> PromptTensors<'a> {
+    /// The tensors; `None` if the architecture has no prompt.
+    ///
+    /// # Errors
+    /// One is missing or has another shape.
+    pub fn of(arch: &Architecture, weights: &'a Weights) -> Result<Option<Self>, WeightsError> {
         let Some(prompt) = &arch.prompt else { return Ok(None) };
         let (width, inner) = (arch.encoder.width, 2 * arch.encoder.width);
         let inputs = width + prompt.slots;
@@ -41,13 +55,29 @@ impl PromptKernel {
                 .map(|(row, bias)| row[width + slot] + bias)
                 .collect()
         };
+        Ok(Some(PromptTensors {
+            rows,
+            slots: (0..prompt.slots).map(slot).collect(),
+            output: (second, weights.get("prompt_kernel.2.bias", &[width])?),
+        }))
+    }
+}
+
+impl PromptKernel {
+    /// Builds the kernel; `None` if the architecture has no prompt.
+    pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Option<Self>, DecodeError> {
+        let (Some(prompt), Some(tensors)) = (&arch.prompt, PromptTensors::of(arch, weights)?) else {
+            return Ok(None);
+        };
+        let (width, inner) = (arch.encoder.width, 2 * arch.encoder.width);
         if let Some((locale, _)) = prompt.dictionary.iter().find(|(_, slot)| **slot >= prompt.slots) {
             return Err(DecodeError::PromptSlot(locale.clone()));
         }
+        let (second, bias) = tensors.output;
         let mut kernel = PromptKernel {
-            rows: Linear::new(&rows, None, inner, width),
-            slots: (0..prompt.slots).map(slot).collect(),
-            output: Linear::new(second, Some(weights.get("prompt_kernel.2.bias", &[width])?), width, inner),
+            rows: Linear::new(&tensors.rows, None, inner, width),
+            slots: tensors.slots,
+            output: Linear::new(second, Some(bias), width, inner),
             width,
             dictionary: prompt.dictionary.clone(),
             default: None,

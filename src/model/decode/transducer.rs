@@ -10,7 +10,7 @@
 
 use super::confidence::Confidence;
 use super::ctc::argmax;
-use crate::model::arch::Architecture;
+use crate::model::arch::{Architecture, Transducer as Sizes};
 use crate::model::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 use crate::ops::log_softmax::log_softmax;
@@ -37,6 +37,56 @@ pub(super) struct Transducer {
     start: Prediction,
 }
 
+/// The tensors of prediction network and joint, row-major, for whoever computes them. A bias that the checkpoint lacks is zero.
+#[derive(Clone, Debug)]
+pub struct TransducerTensors<'a> {
+    /// The sizes.
+    pub sizes: &'a Sizes,
+    /// `[J, D]` and its bias: encoder frames into the joint space.
+    pub encoder: (&'a [f32], Vec<f32>),
+    /// `[J, P]` and its bias.
+    pub prediction: (&'a [f32], Vec<f32>),
+    /// `[V + 1 + E, J]` and its bias.
+    pub output: (&'a [f32], Vec<f32>),
+    /// `[V + 1, P]`; the last row (blank) is zero and starts a sequence.
+    pub embedding: &'a [f32],
+    /// `[layers, 4P, 2P]`: input and recurrent weights side by side.
+    pub lstm: Vec<f32>,
+    /// `[layers, 4P]`: both biases added.
+    pub lstm_bias: Vec<f32>,
+}
+
+impl<'a> TransducerTensors<'a> {
+    /// The tensors; `None` if the architecture has no transducer.
+    ///
+    /// # Errors
+    /// One is missing or has another shape.
+    pub fn of(arch: &'a Architecture, weights: &'a Weights) -> Result<Option<Self>, WeightsError> {
+        let Some(sizes) = &arch.transducer else { return Ok(None) };
+        let (p, j) = (sizes.prediction_width, sizes.joint_width);
+        let linear = |name: &str, outputs: usize, inputs: usize| {
+            let matrix = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
+            let bias = weights.get_optional(&format!("{name}.bias"), &[outputs])?;
+            Ok((matrix, bias.map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec)))
+        };
+        let (mut lstm, mut lstm_bias) = (Vec::new(), Vec::new());
+        for layer in 0..sizes.prediction_layers {
+            let (matrix, bias) = lstm_layer(weights, layer, p)?;
+            lstm.extend(matrix);
+            lstm_bias.extend(bias);
+        }
+        Ok(Some(TransducerTensors {
+            sizes,
+            encoder: linear("joint.enc", j, arch.encoder.width)?,
+            prediction: linear("joint.pred", j, p)?,
+            output: linear("joint.joint_net.2", arch.vocabulary + 1 + sizes.durations.len(), j)?,
+            embedding: weights.get("decoder.prediction.embed.weight", &[arch.vocabulary + 1, p])?,
+            lstm,
+            lstm_bias,
+        }))
+    }
+}
+
 /// The prediction network after some tokens.
 #[derive(Clone, Debug)]
 struct Prediction {
@@ -59,13 +109,15 @@ pub(super) struct TransducerState {
 
 /// A token as the network emitted it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Emission {
-    pub(super) id: usize,
+pub struct Emission {
+    /// Id in the vocabulary.
+    pub id: usize,
     /// Frame within the rows of this call.
-    pub(super) frame: usize,
+    pub frame: usize,
     /// TDT duration as predicted; `None` for RNN-T.
-    pub(super) duration: Option<u32>,
-    pub(super) confidence: f32,
+    pub duration: Option<u32>,
+    /// 0 to 1.
+    pub confidence: f32,
 }
 
 /// One stream's part of a call.
@@ -75,6 +127,9 @@ pub(super) struct Lane<'a> {
     pub(super) frames: usize,
     /// What was emitted, in order.
     pub(super) emitted: Vec<Emission>,
+    /// If wanted: for each emission, and for what follows the last, how far the best score of every joint step since the emission
+    /// before was ahead of the next at least.
+    pub(super) margins: Option<Vec<f32>>,
 }
 
 /// A lane under way.
@@ -86,33 +141,42 @@ struct Cursor<'a, 'b> {
     frame: usize,
     /// Tokens emitted at this frame.
     symbols: usize,
+    /// Least lead of a best score since the last emission.
+    margin: f32,
 }
 
 impl Transducer {
     /// Builds the network; `None` if the architecture has no transducer.
     pub(super) fn new(arch: &Architecture, weights: &Weights) -> Result<Option<Self>, WeightsError> {
-        let Some(sizes) = &arch.transducer else { return Ok(None) };
-        let (width, p, j) = (arch.encoder.width, sizes.prediction_width, sizes.joint_width);
-        let outputs = arch.vocabulary + 1 + sizes.durations.len();
-        let linear = |name: &str, outputs: usize, inputs: usize| {
-            let matrix = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
-            Ok(Linear::new(
-                matrix,
-                weights.get_optional(&format!("{name}.bias"), &[outputs])?,
-                outputs,
-                inputs,
-            ))
+        let Some(tensors) = TransducerTensors::of(arch, weights)? else {
+            return Ok(None);
         };
-        let lstm = (0..sizes.prediction_layers)
-            .map(|layer| lstm_layer(weights, layer, p))
-            .collect::<Result<_, _>>()?;
-        let layers = sizes.prediction_layers;
+        let TransducerTensors { sizes, .. } = tensors;
+        let (width, p, j, layers) = (
+            arch.encoder.width,
+            sizes.prediction_width,
+            sizes.joint_width,
+            sizes.prediction_layers,
+        );
+        let outputs = arch.vocabulary + 1 + sizes.durations.len();
+        let linear = |(matrix, bias): (&[f32], &[f32]), outputs: usize, inputs: usize| Linear::new(matrix, Some(bias), outputs, inputs);
+        let lstm = |layer: usize| {
+            let (matrix, bias) = (8 * p * p, 4 * p);
+            linear(
+                (
+                    &tensors.lstm[layer * matrix..(layer + 1) * matrix],
+                    &tensors.lstm_bias[layer * bias..(layer + 1) * bias],
+                ),
+                4 * p,
+                2 * p,
+            )
+        };
         let mut transducer = Transducer {
-            encoder: linear("joint.enc", j, width)?,
-            prediction: linear("joint.pred", j, p)?,
-            output: linear("joint.joint_net.2", outputs, j)?,
-            embedding: weights.get("decoder.prediction.embed.weight", &[arch.vocabulary + 1, p])?.to_vec(),
-            lstm,
+            encoder: linear((tensors.encoder.0, &tensors.encoder.1), j, width),
+            prediction: linear((tensors.prediction.0, &tensors.prediction.1), j, p),
+            output: linear((tensors.output.0, &tensors.output.1), outputs, j),
+            embedding: tensors.embedding.to_vec(),
+            lstm: (0..layers).map(lstm).collect(),
             width,
             prediction_width: p,
             joint_width: j,
@@ -129,6 +193,15 @@ impl Transducer {
         transducer.predict(&mut [(arch.vocabulary, &mut start)]);
         transducer.start = start;
         Ok(Some(transducer))
+    }
+
+    /// The prediction network's state after the start symbol: hidden and cell of each layer, then its output in the joint space.
+    pub(super) fn start(&self) -> Vec<f32> {
+        let p = self.prediction_width;
+        let layers = self.start.hidden.chunks_exact(p).zip(self.start.cell.chunks_exact(p));
+        let mut start: Vec<f32> = layers.flat_map(|(hidden, cell)| [hidden, cell].concat()).collect();
+        start.extend_from_slice(&self.start.joint);
+        start
     }
 
     /// Searches the lanes' frames; `rows` `[sum of frames, D]` holds them one lane after the other.
@@ -148,6 +221,7 @@ impl Transducer {
                 first,
                 frame,
                 symbols: 0,
+                margin: f32::INFINITY,
             });
             first += frames;
         }
@@ -177,6 +251,9 @@ impl Transducer {
             }
         }
         for cursor in cursors {
+            if let Some(margins) = &mut cursor.lane.margins {
+                margins.push(cursor.margin);
+            }
             cursor.lane.state.skip = cursor.frame - cursor.lane.frames;
             cursor.lane.state.prediction = Some(cursor.prediction);
         }
@@ -188,6 +265,12 @@ impl Transducer {
         let id = argmax(tokens);
         let blank = id == self.vocabulary;
         let duration = self.durations.get(argmax_or_zero(durations)).copied();
+        if let Some(margins) = &mut cursor.lane.margins {
+            cursor.margin = cursor.margin.min(lead(tokens)).min(lead(durations));
+            if !blank {
+                margins.push(std::mem::replace(&mut cursor.margin, f32::INFINITY));
+            }
+        }
         if !blank {
             log_softmax(tokens);
             cursor.lane.emitted.push(Emission {
@@ -239,6 +322,19 @@ impl Transducer {
     }
 }
 
+/// How far the greatest value is ahead of the next; infinite if there are fewer than two.
+fn lead(values: &[f32]) -> f32 {
+    let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for &value in values {
+        (first, second) = if value > first {
+            (value, first)
+        } else {
+            (first, second.max(value))
+        };
+    }
+    if values.len() < 2 { f32::INFINITY } else { first - second }
+}
+
 fn argmax_or_zero(values: &[f32]) -> usize {
     if values.is_empty() { 0 } else { argmax(values) }
 }
@@ -257,11 +353,12 @@ fn lstm_cell(gates: &[f32], hidden: &mut [f32], cell: &mut [f32]) {
     }
 }
 
-fn lstm_layer(weights: &Weights, layer: usize, p: usize) -> Result<Linear, WeightsError> {
+/// Input and recurrent weights of one LSTM layer side by side `[4P, 2P]`, and both biases added `[4P]`.
+fn lstm_layer(weights: &Weights, layer: usize, p: usize) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
     let name = |part: &str| format!("decoder.prediction.dec_rnn.lstm.{part}_l{layer}");
     let input = weights.get(&name("weight_ih"), &[4 * p, p])?;
     let recurrent = weights.get(&name("weight_hh"), &[4 * p, p])?;
-    let both: Vec<f32> = input
+    let both = input
         .chunks_exact(p)
         .zip(recurrent.chunks_exact(p))
         .flat_map(|(a, b)| a.iter().chain(b))
@@ -271,6 +368,5 @@ fn lstm_layer(weights: &Weights, layer: usize, p: usize) -> Result<Linear, Weigh
         .get(&name("bias_ih"), &[4 * p])?
         .iter()
         .zip(weights.get(&name("bias_hh"), &[4 * p])?);
-    let bias: Vec<f32> = biases.map(|(a, b)| a + b).collect();
-    Ok(Linear::new(&both, Some(&bias), 4 * p, 2 * p))
+    Ok((both, biases.map(|(a, b)| a + b).collect()))
 }
