@@ -18,3 +18,12 @@ check:
 # Benchmarks of the CPU backend; benches/README.md says how to compare with PyTorch.
 bench:
     cargo bench
+
+# Every kernel compiled for every supported card and run in the emulator; prints the registers. No GPU needed.
+kernels:
+    HARK_GPU__NVRTC="$(scripts/nvrtc)" cargo test --test kernels -- --nocapture
+
+# With a card: parity, times, streams held; results under benches/results/.
+gpu-suite:
+    scripts/gpu-suite --prepare
+    scripts/gpu-suite

@@ -18,6 +18,7 @@
 mod rig;
 
 use std::path::Path;
+use std::process::Command;
 
 use hark::config::{self, GpuMode};
 use hark::engine::batch::{Batch, Token};
@@ -280,6 +281,58 @@ fn what_is_missing_is_told() {
         settings.nvrtc = Some("/nowhere/libnvrtc.so.13".into());
         let error = hark::gpu::Gpu::open(&settings).err().unwrap();
         assert!(error.to_string().contains("/nowhere/libnvrtc.so.13"), "{error}");
+    }
+}
+
+#[test]
+fn a_second_start_compiles_nothing() {
+    let Some(rig) = Rig::find() else { return };
+    let cache = tempfile::tempdir().unwrap();
+    let mut settings = rig.settings();
+    settings.cache = Some(cache.path().to_owned());
+    let compiled = |settings| hark::gpu::Gpu::open(settings).unwrap().found().compiled;
+    assert_eq!(compiled(&settings), hark::gpu::kernels::SOURCES.len());
+    assert_eq!(compiled(&settings), 0);
+}
+
+/// The command line on the GPU: `hark gpu`, and a transcript equal to the processor's. Slots are as many as the card's memory holds.
+#[test]
+fn commands_use_the_gpu_and_tell_so() {
+    let Some(rig) = Rig::find() else { return };
+    let run = |arguments: &[&str], mode: &str| {
+        let settings = rig.settings();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hark"));
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let paths = [("DRIVER", settings.driver), ("NVRTC", settings.nvrtc), ("CACHE", settings.cache)];
+        for (key, path) in paths {
+            command.envs(path.map(|path| (format!("HARK_GPU__{key}"), path)));
+        }
+        command.envs([
+            ("HARK_GPU__MODE", mode),
+            ("HARK_ENGINE__MAX_BATCH", "1"),
+            ("FAKE_CUDA_MEMORY_MIB", "1024"),
+            ("HARK_LOG", "info"),
+        ]);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (found, _) = run(&["gpu"], "require");
+    assert!(
+        found.contains("multiprocessors") && found.ends_with("The GPU is used.\n"),
+        "{found}"
+    );
+    let (unused, _) = run(&["gpu"], "never");
+    assert!(unused.starts_with("The GPU is not used"), "{unused}");
+    let call = ["transcribe", "samples/call-2.wav"];
+    let ((on_gpu, log), (on_processor, _)) = (run(&call, "require"), run(&call, "never"));
+    assert_eq!(on_gpu, on_processor);
+    assert!(log.contains("the model is on the GPU"), "{log}");
+    if rig.log().is_some() {
+        // 29 MB of weights as f16 and the activations of one stream leave room for some hundreds of slots in a GiB.
+        let slots = log.split(" slots=").nth(1).unwrap().split_whitespace().next().unwrap();
+        assert!((100..2_000).contains(&slots.parse::<usize>().unwrap()), "{log}");
     }
 }
 

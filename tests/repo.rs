@@ -175,6 +175,9 @@ fn actors_and_sockets_stay_in_their_shells() {
         if crates.iter().any(|name| code.contains(name)) && !shell {
             broken.push(format!("{name} names actix"));
         }
+        if code.contains("cudarc::") && !name.starts_with("gpu/") {
+            broken.push(format!("{name} names cudarc"));
+        }
         if code.contains("actix_web_actors") && name != "api/socket.rs" {
             broken.push(format!("{name} names the WebSocket crate"));
         }

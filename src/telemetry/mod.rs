@@ -3,6 +3,8 @@
 pub mod compatible;
 pub mod metrics;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Sends logs to standard error; `HARK_LOG` chooses what, default `info`.
@@ -11,6 +13,7 @@ pub fn start_logging() {
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     if started.is_err() {
         tracing::debug!("logging was started already");

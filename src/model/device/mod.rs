@@ -15,6 +15,8 @@ mod progress;
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use self::heads::{Heads, Most, Span};
 use self::layers::{Activations, Common, Kernels, Layer};
 use self::progress::{Cadence, Progress};
@@ -369,12 +371,12 @@ impl DeviceNetwork {
         let graph = plan.graphs.iter().find(|(batch, _)| *batch >= work.len());
         let Some((batch, graph)) = graph else { return Ok(()) };
         let stride = samples_of(plan.frames);
-        let pcm = self.scratch.staged_pcm.chunks_exact_mut(stride);
-        for (target, input) in pcm.zip(work) {
+        let pcm = self.scratch.staged_pcm.par_chunks_exact_mut(stride);
+        pcm.zip(work).for_each(|(target, input)| {
             for (slot, sample) in target.iter_mut().zip(input.samples) {
                 *slot = quantized(*sample);
             }
-        }
+        });
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let padding = small(self.slots);
         let rows = self.scratch.staged_rows.chunks_exact_mut(WORDS).take(*batch);
