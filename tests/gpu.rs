@@ -3,7 +3,7 @@
 //!
 //! Needs the run-time compiler (`scripts/nvrtc` installs it; `HARK_GPU__NVRTC` names it); where it is missing the tests say
 //! `skipped: REASON` on standard error and in `target/skipped.txt`. `HARK_TEST_REAL_GPU=1` runs the same tests on the card that
-//! is there instead.
+//! is there instead; then one at a time, since some fill its memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -95,6 +95,10 @@ fn fixture(title: &str, name: &'static str, strategy: Strategy) {
     }
     println!("{title}: {tokens} tokens equal, {different} decisions within the margin, confidences within {worst:.1e}");
     assert!(tokens > 30, "{title} is all but silent");
+    // Another card sums in another order: there the margin alone counts.
+    if rig.log().is_none() {
+        return;
+    }
     let known = DIFFERENT.iter().find(|(known, _)| *known == title).unwrap().1;
     assert!(different <= known, "{different} decisions differ, {known} were known");
 }
@@ -162,6 +166,29 @@ fn a_stream_has_the_same_bits_alone_in_a_batch_and_in_any_slot() {
                 (other.id, other.start, other.confidence.to_bits())
             );
         }
+    }
+}
+
+#[test]
+fn more_streams_than_a_graph_holds_are_run_in_parts() {
+    let Some(rig) = Rig::find() else { return };
+    let model = Model::load("stream_hybrid", Strategy::Transducer);
+    let (context, samples) = (0, audio("audio_b.wav"));
+    let alone = run(&mut rig.engine(&model, Some(1), 1), context, &model.chunks(context, &samples));
+    let mut engine = rig.engine(&model, Some(5), 2);
+    let streams: Vec<_> = (0..5).map(|index| cut(slot(index), model.right(context), &samples)).collect();
+    let mut found: [Vec<Token>; 5] = Default::default();
+    for step in 0..streams[0].len() {
+        let chunks = streams.iter().map(|chunks| chunks[step].clone()).collect();
+        let decoded = engine.step(&Batch { context, chunks }).unwrap();
+        found
+            .iter_mut()
+            .zip(decoded)
+            .for_each(|(stream, decoded)| stream.extend(decoded.fixed));
+    }
+    assert!(!alone.is_empty());
+    for stream in found {
+        assert_eq!(stream, alone);
     }
 }
 
@@ -245,7 +272,38 @@ fn what_a_step_may_not_contain_is_refused_and_changes_nothing() {
     let mut stale = chunks[1].clone();
     stale.slot.generation = 2;
     assert!(matches!(step(context, &[stale]), Err(EngineError::StaleGeneration { .. })));
+    let mut other = chunks[1].clone();
+    other.samples.truncate(2_560);
+    assert!(matches!(step(1, &[other]), Err(EngineError::Network(_))), "another context");
     step(context, &chunks[1..2]).unwrap();
+}
+
+#[test]
+fn utterances_of_every_length_are_heard_and_parts_of_one_refused() {
+    let Some(rig) = Rig::find() else { return };
+    let model = Model::load("offline_ctc", Strategy::Ctc);
+    let mut engine = rig.engine(&model, Some(2), 2);
+    let samples: Vec<f32> = audio("audio_a.wav").into_iter().cycle().take(24 * 16_000 + 1).collect();
+    let mut step = |part: &[f32], end| {
+        let chunks = vec![chunk(slot(0), 0, part, true, end)];
+        engine.step(&Batch { context: 0, chunks })
+    };
+    // Around the lengths of the graphs, the longest window of a file, and none at all.
+    for frames in [0, 1, 63, 64, 65, 128, 300] {
+        let decoded = step(&samples[..frames * 1_280], true).unwrap();
+        assert_eq!(decoded[0].frames.0 as usize, frames);
+    }
+    assert!(
+        matches!(step(&samples[..1_280], false), Err(EngineError::Network(_))),
+        "a part of an utterance"
+    );
+    let long: Vec<f32> = samples.iter().cycle().take(30 * 16_000).copied().collect();
+    assert!(matches!(step(&long, true), Err(EngineError::Network(_))), "too long");
+    let chunks = vec![chunk(slot(0), 0, &samples[..1_280], true, true)];
+    assert!(matches!(
+        engine.step(&Batch { context: 1, chunks }),
+        Err(EngineError::NoSuchContext(1))
+    ));
 }
 
 #[test]
@@ -327,7 +385,9 @@ fn commands_use_the_gpu_and_tell_so() {
     assert!(unused.starts_with("The GPU is not used"), "{unused}");
     let call = ["transcribe", "samples/call-2.wav"];
     let ((on_gpu, log), (on_processor, _)) = (run(&call, "require"), run(&call, "never"));
-    assert_eq!(on_gpu, on_processor);
+    if rig.log().is_some() {
+        assert_eq!(on_gpu, on_processor);
+    }
     assert!(log.contains("the model is on the GPU"), "{log}");
     if rig.log().is_some() {
         // 29 MB of weights as f16 and the activations of one stream leave room for some hundreds of slots in a GiB.
@@ -380,5 +440,13 @@ fn the_sample_call_gives_the_words_of_the_processor() {
         .filter(|(one, other)| (one.id, one.start) != (other.id, other.start))
         .count();
     println!("{} tokens, {unequal} differ in id or frame\n{}", wanted.len(), text(&found));
-    assert_eq!(text(&found), text(&wanted));
+    if rig.log().is_some() {
+        assert_eq!(text(&found), text(&wanted));
+    } else {
+        assert!(
+            10 * unequal <= wanted.len() && wanted.len().abs_diff(found.len()) <= 5,
+            "{}",
+            text(&wanted)
+        );
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Format, TranscribeArguments, live};
 use crate::audio::AudioSpec;
-use crate::config::Config;
+use crate::config::{CPU_SLOTS, Config};
 use crate::engine::{self, served::Served};
 use crate::prerecorded::assemble;
 use crate::prerecorded::job::transcribe;
@@ -58,7 +58,10 @@ struct Transcript {
 
 /// Transcribes every file; exit status 1 if any failed.
 pub(super) fn run(arguments: &TranscribeArguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let opened = engine::open(&config.models.dir, &app::choice(config, arguments.context))?;
+    // Files need few slots; a server beside this may want the memory of the device.
+    let mut choice = app::choice(config, arguments.context);
+    choice.slots.get_or_insert(CPU_SLOTS);
+    let opened = engine::open(&config.models.dir, &choice)?;
     actix_web::rt::System::new().block_on(async {
         let (scheduler, served) = app::start_engine(opened, config)?;
         let bar = progress(arguments.files.len());

@@ -9,7 +9,7 @@ use super::batch::{Batch, Decoded};
 use super::slots::{Occupant, Slots};
 use super::{Engine, EngineError};
 use crate::gpu::GpuError;
-use crate::model::decode::{DecodeInput, DecodeState, Decoder, Heard};
+use crate::model::decode::{DecodeInput, DecodeState, Decoder};
 use crate::model::device::{DeviceError, DeviceInput, DeviceNetwork};
 use crate::model::network::NetworkError;
 
@@ -18,14 +18,12 @@ pub struct CudaEngine {
     network: DeviceNetwork,
     decoder: Arc<Decoder>,
     slots: Slots<DecodeState>,
-    /// False if chunks are whole utterances.
-    streams: bool,
 }
 
 impl CudaEngine {
     /// An engine with as many slots as the network has; `utterances` slots if the network keeps no state between steps.
-    pub fn new(network: DeviceNetwork, decoder: Arc<Decoder>, utterances: u32, streams: bool) -> Self {
-        let count = if streams {
+    pub fn new(network: DeviceNetwork, decoder: Arc<Decoder>, utterances: u32) -> Self {
+        let count = if network.streams() {
             u32::try_from(network.slots()).unwrap_or(u32::MAX)
         } else {
             utterances
@@ -34,7 +32,6 @@ impl CudaEngine {
             slots: Slots::new(count, || decoder.new_state()),
             network,
             decoder,
-            streams,
         }
     }
 }
@@ -45,24 +42,22 @@ impl Engine for CudaEngine {
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Decoded>, EngineError> {
-        let (network, decoder, streams) = (&mut self.network, &self.decoder, self.streams);
-        self.slots
-            .with(&batch.chunks, |occupants| run(network, decoder, streams, batch, occupants))
+        let (network, decoder, slots) = (&mut self.network, &self.decoder, &mut self.slots);
+        // The parallel parts of the step, before and after the device's, then start without a hand-over.
+        rayon::scope(|_| slots.with(&batch.chunks, |occupants| run(network, decoder, batch, occupants)))
     }
 }
 
 fn run(
     network: &mut DeviceNetwork,
     decoder: &Decoder,
-    streams: bool,
     batch: &Batch,
     occupants: &mut [Occupant<DecodeState>],
 ) -> Result<Vec<Decoded>, EngineError> {
-    if !streams && !batch.chunks.iter().all(|chunk| chunk.start && chunk.end) {
-        return Err(refused(NetworkError::NotStreaming(batch.context).into()));
-    }
     let mut work = Vec::with_capacity(batch.chunks.len());
-    for (chunk, occupant) in batch.chunks.iter().zip(occupants.iter_mut()) {
+    let mut results = vec![Decoded::default(); batch.chunks.len()];
+    let mut inputs: Vec<DecodeInput<'_>> = Vec::with_capacity(batch.chunks.len());
+    for ((chunk, occupant), decoded) in batch.chunks.iter().zip(occupants).zip(&mut results) {
         if chunk.start {
             occupant.state.reset();
         }
@@ -73,22 +68,17 @@ fn run(
             end: chunk.end,
             prompt: decoder.prompt(&occupant.state),
         });
+        inputs.push(DecodeInput {
+            state: &mut occupant.state,
+            rows: &[],
+            commit: chunk.commit,
+            end: chunk.end,
+            decoded,
+        });
     }
-    let mut results = vec![Decoded::default(); batch.chunks.len()];
-    let settle = |stream: usize, heard: Heard<'_>| {
-        if let (Some(chunk), Some(occupant), Some(decoded)) = (batch.chunks.get(stream), occupants.get_mut(stream), results.get_mut(stream))
-        {
-            let mut input = DecodeInput {
-                state: &mut occupant.state,
-                rows: &[],
-                commit: chunk.commit,
-                end: chunk.end,
-                decoded,
-            };
-            decoder.settle(&mut input, heard);
-        }
-    };
-    network.step(batch.context, &work, settle).map_err(refused)?;
+    network
+        .step(batch.context, &work, &mut inputs, |input, heard| decoder.settle(input, heard))
+        .map_err(refused)?;
     Ok(results)
 }
 

@@ -24,6 +24,9 @@ use crate::model::network::{Network, NetworkError};
 use crate::model::store::{self, Model, StoreError};
 use crate::units::{SAMPLES_PER_FRAME, StreamId};
 
+/// Windows of whole utterances that a GPU is timed with at most.
+const WINDOWS: usize = 16;
+
 /// What to open, and with what resources.
 #[derive(Clone, Debug)]
 pub struct Choice {
@@ -124,14 +127,25 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let live = (encoder.streams() && model.manifest.live).then_some(default);
     let file = asked.unwrap_or_else(|| longest(&encoder, default));
     let decoder = Arc::new(decoder(&model)?);
-    let (mut engine, max_batch) = match on_gpu(&model, &decoder, choice)? {
-        Some(ready) => ready,
-        None => on_processor(&model, decoder, choice)?,
+    // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(choice.threads)
+        .thread_name(|n| format!("hark-compute-{n}"))
+        .build_global()
+        .ok();
+    // Whole windows fill the processor one by one; a GPU takes many together.
+    let (mut engine, max_batch, windows) = match on_gpu(&model, &decoder, choice)? {
+        Some((engine, max_batch)) => (engine, max_batch, WINDOWS.min(max_batch)),
+        None => {
+            let (engine, max_batch) = on_processor(&model, decoder, choice)?;
+            (engine, max_batch, 1)
+        }
     };
     let cost = if encoder.streams() {
         warm_up(engine.as_mut(), &encoder, max_batch)?
     } else {
-        guess(engine.as_mut(), contexts.len())?
+        let most = usize::try_from(engine.slots()).unwrap_or(1).min(windows);
+        guess(engine.as_mut(), contexts.len(), most)?
     };
     Ok(Opened {
         engine,
@@ -146,12 +160,6 @@ type Ready = (Box<dyn Engine>, usize);
 
 fn on_processor(model: &Model, decoder: Arc<Decoder>, choice: &Choice) -> Result<Ready, OpenError> {
     let network = Network::new(&model.manifest.arch, &model.weights)?;
-    // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(choice.threads)
-        .thread_name(|n| format!("hark-compute-{n}"))
-        .build_global()
-        .ok();
     let slots = u32::try_from(choice.slots.unwrap_or(config::CPU_SLOTS)).unwrap_or(u32::MAX);
     let engine = NeuralEngine::new(Arc::new(network), decoder, slots);
     Ok((Box::new(engine), choice.max_batch.unwrap_or(config::CPU_BATCH)))
@@ -194,9 +202,8 @@ fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Opti
         mib_free_after = taken.free.1 >> 20,
         "the model is on the GPU"
     );
-    let streams = model.manifest.arch.encoder.streams();
     let utterances = u32::try_from(choice.slots.unwrap_or(config::CPU_SLOTS)).unwrap_or(u32::MAX);
-    let engine = CudaEngine::new(network, Arc::clone(decoder), utterances, streams);
+    let engine = CudaEngine::new(network, Arc::clone(decoder), utterances);
     Ok(Some((Box::new(engine), max_batch)))
 }
 
@@ -321,19 +328,33 @@ fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Resu
     Ok(cost)
 }
 
-/// A model without streaming is timed on one window of ten seconds.
-fn guess(engine: &mut dyn Engine, contexts: usize) -> Result<CostTable, OpenError> {
-    let chunk = Chunk {
+/// A model without streaming is timed on windows of ten seconds: one, and on a device that takes many together as many as `most` at
+/// once; batches between and above are thought to scale.
+fn guess(engine: &mut dyn Engine, contexts: usize, most: usize) -> Result<CostTable, OpenError> {
+    let window = |slot| Chunk {
         start: true,
         end: true,
-        ..noise(0, 160_000, 0)
+        ..noise(slot, 160_000, 0)
     };
-    let began = Instant::now();
-    engine.step(&Batch {
-        context: 0,
-        chunks: vec![chunk],
-    })?;
-    Ok(CostTable::linear(contexts, began.elapsed() * 2))
+    let mut timed = |size: usize| -> Result<Duration, EngineError> {
+        let slots = 0..u32::try_from(size).unwrap_or(1);
+        let chunks = slots.map(window).collect();
+        let began = Instant::now();
+        engine.step(&Batch { context: 0, chunks })?;
+        Ok(began.elapsed())
+    };
+    let mut cost = CostTable::linear(contexts, timed(1)? * 2);
+    let mut per_chunk = Duration::ZERO;
+    for (bucket, &size) in BUCKETS.iter().enumerate().filter(|_| most > 1) {
+        let took = if size <= most {
+            timed(size)?.max(timed(size)?)
+        } else {
+            per_chunk * u32::try_from(size).unwrap_or(u32::MAX)
+        };
+        (0..contexts).for_each(|context| cost.set(context, bucket, took));
+        per_chunk = took / u32::try_from(size).unwrap_or(1);
+    }
+    Ok(cost)
 }
 
 fn step(engine: &mut dyn Engine, context: usize, size: usize, samples: usize, seq: u64) -> Result<Duration, OpenError> {

@@ -41,6 +41,9 @@ pub struct Pinned<T> {
 // SAFETY: the memory belongs to this value alone and is not tied to a thread.
 unsafe impl<T: Send> Send for Pinned<T> {}
 
+// SAFETY: a shared reference only reads.
+unsafe impl<T: Sync> Sync for Pinned<T> {}
+
 impl Gpu {
     /// `count` zeros.
     ///
@@ -63,6 +66,8 @@ impl Gpu {
         let mut buffer = self.zeros(data.len())?;
         if !data.is_empty() {
             self.stream.memcpy_htod(data, &mut buffer.slice)?;
+            // The caller may drop what the copy reads.
+            self.wait()?;
         }
         Ok(buffer)
     }
@@ -90,33 +95,34 @@ impl Gpu {
         Ok(Pinned { slice, pointer })
     }
 
-    /// Copies `range` of `from` to the start of `into`, in order with the launches, without waiting.
+    /// Records a copy of `range` of `from` to the start of `into`; only inside [`Gpu::record`].
     ///
     /// # Errors
-    /// The range is not in `from` or does not fit `into`, or the driver failed.
-    pub fn copy_in<T: Number>(&self, from: &Pinned<T>, range: Range<usize>, into: &mut Buffer<T>) -> Result<(), GpuError> {
+    /// The range is not in `from` or does not fit `into`, or the driver cannot record it.
+    pub(crate) fn copy_in<T: Number>(&self, from: &Pinned<T>, range: Range<usize>, into: &mut Buffer<T>) -> Result<(), GpuError> {
         let source = from.get(range.clone()).filter(|source| source.len() <= into.len());
         let source = source.ok_or(GpuError::Length {
             from: range.len(),
             into: into.len(),
         })?;
-        // SAFETY: both places are as long as the copy and live as long as the engine, which waits before it touches the host side.
+        // SAFETY: both places are as long as the copy. It is recorded, not done: the device reads the host's side only in
+        // `Gpu::run`, whose one caller (`model::device`) owns both sides and the graph and is borrowed exclusively meanwhile.
         unsafe { result::memcpy_htod_async(into.address, source, self.stream.cu_stream()) }?;
         Ok(())
     }
 
-    /// Copies the first `count` values of `from` to the start of `into`, in order with the launches, without waiting.
+    /// Records a copy of the first `count` values of `from` to the start of `into`; only inside [`Gpu::record`].
     ///
     /// # Errors
-    /// One of the two is shorter, or the driver failed.
-    pub fn copy_out<T: Number>(&self, from: &Buffer<T>, count: usize, into: &mut Pinned<T>) -> Result<(), GpuError> {
+    /// One of the two is shorter, or the driver cannot record it.
+    pub(crate) fn copy_out<T: Number>(&self, from: &Buffer<T>, count: usize, into: &mut Pinned<T>) -> Result<(), GpuError> {
         let (length, into_length) = (from.len(), into.len());
         let target = into.get_mut(..count).filter(|_| count <= length);
         let target = target.ok_or(GpuError::Length {
             from: count,
             into: into_length.min(length),
         })?;
-        // SAFETY: as in `copy_in`.
+        // SAFETY: as in `copy_in`, the device writing the host's side.
         unsafe { result::memcpy_dtoh_async(target, from.address, self.stream.cu_stream()) }?;
         Ok(())
     }

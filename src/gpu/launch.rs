@@ -4,9 +4,6 @@ use cudarc::driver::{CudaFunction, CudaGraph, LaunchConfig, PushKernelArg, sys};
 
 use super::{Buffer, Gpu, GpuError, Pointer};
 
-/// Shared memory that a block has without asking, in bytes.
-const PLAIN_SHARED: usize = 48 << 10;
-
 /// A kernel that is ready to launch.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -59,7 +56,8 @@ impl Gpu {
                 self.found.device.shared
             )));
         }
-        if shared > PLAIN_SHARED {
+        // Static shared memory counts too, so the limit is raised for any amount.
+        if shared > 0 {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             function.set_attribute(attribute, int(shared)?)?;
         }
@@ -111,7 +109,16 @@ impl Gpu {
         Ok(Graph(graph))
     }
 
-    /// Asks for everything in the graph, after everything asked for so far.
+    /// Does everything in the graph, after everything asked for so far, and waits for its end.
+    ///
+    /// # Errors
+    /// The driver refused, or something failed on the device, whose memory is then unusable.
+    pub fn run(&self, graph: &Graph) -> Result<(), GpuError> {
+        self.replay(graph)?;
+        self.wait()
+    }
+
+    /// Asks for everything in a graph of launches alone, without waiting; one with copies has to be [`Gpu::run`].
     ///
     /// # Errors
     /// The driver refused.

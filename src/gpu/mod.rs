@@ -5,8 +5,8 @@
 //! What it does not do: know an operation or a model. Who calls it: the launchers in `ops/*/cuda.rs`, `model::device`, and
 //! `engine` to open the device.
 //!
-//! Order: everything goes through one CUDA stream, so that each launch sees what earlier ones wrote. Nothing here waits but
-//! [`Gpu::wait`], copies that return data, and the freeing of memory.
+//! Order: everything goes through one CUDA stream, so that each launch sees what earlier ones wrote. Uploads, downloads
+//! and the run of a graph wait for their end; the device therefore touches pinned host memory only while a graph runs.
 
 pub mod buffer;
 pub mod kernels;
@@ -117,17 +117,28 @@ pub struct Gpu {
     found: Found,
 }
 
+impl GpuError {
+    /// True if there was not enough device memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+        match self {
+            GpuError::OutOfMemory { .. } => true,
+            GpuError::Driver(error) => error.0 == CUDA_ERROR_OUT_OF_MEMORY,
+            _ => false,
+        }
+    }
+}
+
 impl Gpu {
     /// Opens the device and makes all kernels ready: from the cache, or compiled now.
     ///
     /// # Errors
     /// What is missing or does not fit; the caller then uses the processor.
     pub fn open(settings: &Settings) -> Result<Self, GpuError> {
-        let mut found = probe::probe(settings)?;
+        let (context, mut found) = probe::probe(settings)?;
         let began = Instant::now();
         let compiler = Compiler::open(settings.nvrtc.as_deref())?;
         found.nvrtc = Some(compiler.version());
-        let context = CudaContext::new(settings.device)?;
         // SAFETY: all work goes through the one stream made below, so there is nothing that events would have to order.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;

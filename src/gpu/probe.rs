@@ -1,10 +1,16 @@
 //! What GPU, driver and compiler this machine has. Who calls it: [`super::Gpu::open`], `hark gpu`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cudarc::driver::{CudaContext, result, sys};
 
 use super::{GpuError, Settings, keep_open};
+
+/// Least CUDA version of a driver: the calls that are used exist from it on.
+const OLDEST_DRIVER: (i32, i32) = (11, 4);
+/// Least compute capability: the kernels' tensor-core instructions exist from it on.
+const OLDEST_DEVICE: (i32, i32) = (7, 5);
 
 /// A device as its driver describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +45,7 @@ pub struct Found {
 }
 
 /// Asks driver and device; compiles nothing.
-pub(super) fn probe(settings: &Settings) -> Result<Found, GpuError> {
+pub(super) fn probe(settings: &Settings) -> Result<(Arc<CudaContext>, Found), GpuError> {
     if let Some(path) = &settings.driver {
         keep_open(path).map_err(|reason| GpuError::Library {
             path: path.clone(),
@@ -70,11 +76,18 @@ pub(super) fn probe(settings: &Settings) -> Result<Found, GpuError> {
     use sys::CUdevice_attribute as Attribute;
     let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
     let (free, total) = context.mem_get_info()?;
-    Ok(Found {
-        driver: (version / 1_000, version % 1_000 / 10),
+    let (driver, capability) = ((version / 1_000, version % 1_000 / 10), context.compute_capability()?);
+    if driver < OLDEST_DRIVER || capability < OLDEST_DEVICE {
+        return Err(GpuError::Unsupported(format!(
+            "the device has compute capability {}.{} and a driver for CUDA {}.{}; {}.{} and {}.{} are needed",
+            capability.0, capability.1, driver.0, driver.1, OLDEST_DEVICE.0, OLDEST_DEVICE.1, OLDEST_DRIVER.0, OLDEST_DRIVER.1
+        )));
+    }
+    let found = Found {
+        driver,
         device: Device {
             name: context.name()?,
-            capability: context.compute_capability()?,
+            capability,
             multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             memory: (total, free),
             shared: usize::try_from(shared).unwrap_or(0),
@@ -83,7 +96,8 @@ pub(super) fn probe(settings: &Settings) -> Result<Found, GpuError> {
         arch: String::new(),
         compiled: 0,
         ready_in: Duration::ZERO,
-    })
+    };
+    Ok((context, found))
 }
 
 impl std::fmt::Display for Found {

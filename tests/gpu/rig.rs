@@ -89,7 +89,7 @@ impl Rig {
 
     pub(crate) fn engine(&self, model: &Model, slots: Option<usize>, max_batch: usize) -> CudaEngine {
         let network = self.network(model, slots, max_batch).unwrap();
-        CudaEngine::new(network, Arc::clone(&model.decoder), 2, model.streams())
+        CudaEngine::new(network, Arc::clone(&model.decoder), 2)
     }
 
     /// The driver's log of calls; none on a real card.

@@ -137,7 +137,7 @@ pub enum Heard<'a> {
         stride: usize,
     },
     /// Best token of each frame and its probability.
-    Best(&'a [(u32, f32)]),
+    Best(Vec<(u32, f32)>),
     /// What a transducer emitted.
     Emitted {
         /// Frames that it went through.
@@ -308,7 +308,7 @@ impl Decoder {
                 let rows = rows.chunks_exact(stride.max(1)).filter_map(|row| row.get(..outputs));
                 self.search_ctc(input, rows);
             }
-            Heard::Best(best) => self.settle_best(input, best),
+            Heard::Best(best) => self.settle_best(input, &best),
             Heard::Emitted { frames, emissions } => {
                 for emission in emissions {
                     let confidence = self.scaled(emission.confidence);

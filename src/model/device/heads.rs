@@ -46,7 +46,6 @@ struct Ctc {
     out_log_probs: Pinned<f32>,
     out_best: Pinned<i32>,
     out_most: Pinned<f32>,
-    pairs: Vec<(u32, f32)>,
 }
 
 /// Transducer head: the encoder's part of the joint, the search, and its state for every slot.
@@ -134,11 +133,22 @@ impl Heads {
     }
 
     /// What the step before gave for its stream `stream` of `frames` frames, of which `count` are real.
-    pub(super) fn heard(&mut self, stream: usize, frames: usize, count: usize) -> Heard<'_> {
-        match &mut self.head {
+    pub(super) fn heard(&self, stream: usize, frames: usize, count: usize) -> Heard<'_> {
+        match &self.head {
             Head::Ctc(ctc) => ctc.heard(stream * frames, count),
             Head::Transducer(rnnt) => rnnt.heard(stream, frames, count),
         }
+    }
+
+    /// Bytes that steps of `rows` frames need here.
+    pub(super) fn scratch(arch: &Architecture, reads: Reads, rows: usize) -> usize {
+        let width = arch.encoder.width;
+        let prompt = if arch.prompt.is_some() { 2 * 3 * width } else { 0 };
+        let head = match (&arch.transducer, reads) {
+            (Some(sizes), Reads::Emitted) => 4 * sizes.joint_width.next_multiple_of(8) + 16 * sizes.max_symbols,
+            _ => 4 * (arch.vocabulary + 1).next_multiple_of(8) + 8,
+        };
+        rows * (prompt + head)
     }
 
     /// Bytes that one slot holds here.
@@ -167,7 +177,6 @@ impl Ctc {
             out_log_probs: gpu.pinned(if whole { most.rows * stride } else { 0 })?,
             out_best: gpu.pinned(most.rows)?,
             out_most: gpu.pinned(most.rows)?,
-            pairs: Vec::new(),
         })
     }
 
@@ -183,7 +192,7 @@ impl Ctc {
         gpu.copy_out(&self.most, rows, &mut self.out_most)
     }
 
-    fn heard(&mut self, first: usize, count: usize) -> Heard<'_> {
+    fn heard(&self, first: usize, count: usize) -> Heard<'_> {
         if self.whole {
             let rows = self.out_log_probs.get(first * self.stride..(first + count) * self.stride);
             return Heard::LogProbs {
@@ -193,13 +202,8 @@ impl Ctc {
         }
         let best = self.out_best.get(first..first + count).unwrap_or_default();
         let most = self.out_most.get(first..first + count).unwrap_or_default();
-        self.pairs.clear();
-        let pairs = best
-            .iter()
-            .zip(most)
-            .map(|(id, most)| (u32::try_from(*id).unwrap_or(u32::MAX), *most));
-        self.pairs.extend(pairs);
-        Heard::Best(&self.pairs)
+        let pairs = best.iter().zip(most);
+        Heard::Best(pairs.map(|(id, most)| (u32::try_from(*id).unwrap_or(u32::MAX), *most)).collect())
     }
 }
 

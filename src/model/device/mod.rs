@@ -1,7 +1,7 @@
 //! The network on a GPU: samples of many streams in, what the search reads of their frames out.
 //!
-//! What it does: uploads a model, takes all memory that its slots and steps need, records a graph of copies and kernel launches
-//! for every context and batch size, and replays one of them for each step: one copy in, the kernels, one copy out, nothing
+//! What it does: uploads a model, takes all device memory that its slots and steps need, records a graph of copies and kernel
+//! launches for every context and batch size, and runs one of them for each step: audio in, the kernels, results out, nothing
 //! waited for but the end. The state of a stream stays in its slot on the device; the host only counts ([`progress`]).
 //! A model that hears whole utterances is run in steps of whole utterances, for several lengths.
 //! What it does not do: search ([`crate::model::decode`] does, with [`Heard`]), decide what runs together.
@@ -43,6 +43,8 @@ const UTTERANCES: [usize; 5] = [64, 128, 192, 256, 304];
 const MOST_SLOTS: usize = 65_536;
 /// Share of the free memory that is left alone: one part in so many.
 const SPARE: usize = 16;
+/// How often fewer slots are tried.
+const TRIES: usize = 5;
 
 /// The network cannot run on the device, or a step could not.
 #[derive(Debug, thiserror::Error)]
@@ -145,12 +147,13 @@ struct Stages {
 
 /// One model on one device.
 pub struct DeviceNetwork {
-    gpu: Gpu,
+    /// By context, and for utterances by context and length. First, so that graphs go before what they name.
+    plans: Vec<Plan>,
+    #[expect(dead_code, reason = "owns what the graphs name")]
     stages: Stages,
     heads: Heads,
     scratch: Scratch,
-    /// By context for live streams, by length for utterances.
-    plans: Vec<Plan>,
+    gpu: Gpu,
     /// Where the stream of each slot stands; empty for utterances.
     progress: Vec<Progress>,
     streams: bool,
@@ -158,19 +161,26 @@ pub struct DeviceNetwork {
     footprint: Footprint,
 }
 
+/// What is taken on the device for one number of slots.
+struct Parts {
+    plans: Vec<Plan>,
+    stages: Stages,
+    heads: Heads,
+    scratch: Scratch,
+}
+
 /// The sizes that follow from a model and a demand.
 struct Sizes {
     heads: HeadSizes,
     lead: u64,
-    /// Frames of a stream in each plan.
-    frames: Vec<usize>,
-    /// Streams in the largest step of each plan.
-    batch: Vec<usize>,
+    /// Frames of a stream and most streams of a step: of each context, or of each length of utterances.
+    shapes: Vec<(usize, usize)>,
     streams: bool,
 }
 
 impl DeviceNetwork {
-    /// Uploads a model, takes the memory, records the graphs.
+    /// Uploads a model, takes the memory, records the graphs. Where no number of slots is demanded and the estimate of how many fit
+    /// was too high (drivers round what they are asked for), it tries again with fewer.
     ///
     /// # Errors
     /// A tensor is missing, the model is of a shape that the kernels do not take, or the device has too little memory.
@@ -178,69 +188,55 @@ impl DeviceNetwork {
         network::check(arch)?;
         let free = gpu.free_memory()?;
         let sizes = Sizes::new(arch, demand)?;
-        let kernels = Kernels::new(&gpu, sizes.heads)?;
-        let largest = sizes.frames.iter().zip(&sizes.batch);
-        let most_rows = largest.map(|(frames, batch)| frames * batch).max().unwrap_or(0);
-        let most_streams = sizes.batch.iter().copied().max().unwrap_or(0);
-        // What a slot costs is known before any is taken; the rest is uploaded first, so that what is free then is what slots may have.
         let per_slot = sizes.per_slot(arch, decoder);
-        let scratch = Scratch::new(&gpu, arch, &sizes)?;
-        let weights_and_heads = 2 * weights.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>()
-            + most_rows * (arch.vocabulary + 1).next_multiple_of(8) * 4
-            + (64 << 20);
-        let fit = (gpu.free_memory()? * (SPARE - 1) / SPARE).saturating_sub(weights_and_heads) / per_slot.max(1);
-        let slots = if sizes.streams {
-            demand.slots.unwrap_or_else(|| fit.min(MOST_SLOTS))
+        let mut slots = if sizes.streams {
+            demand.slots.unwrap_or_else(|| sizes.fit(arch, weights, decoder, free))
         } else {
-            most_streams
+            sizes.most_streams()
         };
-        if slots == 0 {
-            return Err(GpuError::OutOfMemory { bytes: per_slot }.into());
+        let mut parts = None;
+        for _ in 0..TRIES {
+            match Parts::new(&gpu, arch, weights, decoder, &sizes, slots) {
+                Err(DeviceError::Gpu(error)) if error.is_out_of_memory() && sizes.streams && demand.slots.is_none() => slots -= slots / 8,
+                done => {
+                    parts = Some(done?);
+                    break;
+                }
+            }
         }
-        // Padding has a place of its own behind the slots.
-        let places = slots + 1;
-        let heads = Heads::new(
-            &gpu,
-            &kernels,
-            arch,
-            weights,
-            decoder,
-            Most {
-                streams: most_streams,
-                rows: most_rows,
-                slots: places,
-            },
-        )?;
-        let stages = Stages::new(&gpu, &kernels, arch, weights, &sizes, places)?;
-        let progress = if sizes.streams {
-            vec![Progress::default(); slots]
-        } else {
-            Vec::new()
-        };
-        let mut network = DeviceNetwork {
-            gpu,
+        let Parts {
+            plans,
             stages,
             heads,
             scratch,
-            plans: Vec::new(),
-            progress,
+        } = parts.filter(|_| slots > 0).ok_or(GpuError::OutOfMemory { bytes: per_slot })?;
+        gpu.wait()?;
+        let footprint = Footprint {
+            per_slot,
+            slots,
+            free: (free, gpu.free_memory()?),
+            graphs: plans.iter().map(|plan| plan.graphs.len()).sum(),
+        };
+        Ok(DeviceNetwork {
+            plans,
+            stages,
+            heads,
+            scratch,
+            gpu,
+            progress: if sizes.streams {
+                vec![Progress::default(); slots]
+            } else {
+                Vec::new()
+            },
             streams: sizes.streams,
             slots,
-            footprint: Footprint {
-                per_slot,
-                slots,
-                free: (free, 0),
-                graphs: 0,
-            },
-        };
-        for (index, (frames, batch)) in sizes.frames.iter().zip(&sizes.batch).enumerate() {
-            let plan = network.record(arch, &sizes, index, *frames, *batch)?;
-            network.footprint.graphs += plan.graphs.len();
-            network.plans.push(plan);
-        }
-        network.gpu.wait()?;
-        network.footprint.free.1 = network.gpu.free_memory()?;
-        Ok(network)
+            footprint,
+        })
+    }
+
+    /// False if the model hears whole utterances only.
+    pub fn streams(&self) -> bool {
+        self.streams
     }
 
     /// Slots for stream state.
@@ -258,88 +254,81 @@ impl DeviceNetwork {
         &self.gpu
     }
 
-    /// Records the graphs of one context or length, for 1, 2, 4 ... streams.
-    fn record(&mut self, arch: &Architecture, sizes: &Sizes, index: usize, frames: usize, most: usize) -> Result<Plan, DeviceError> {
-        let (cadence, reach) = sizes.cadence(&arch.encoder, index, frames)?;
-        let mut graphs = Vec::new();
-        let mut batch = 1;
-        loop {
-            let batch_now = batch.min(most);
-            let DeviceNetwork {
-                gpu,
-                stages,
-                heads,
-                scratch,
-                ..
-            } = self;
-            let graph = gpu.record(|| launch(gpu, stages, heads, scratch, batch_now, frames, reach))?;
-            graphs.push((batch_now, graph));
-            if batch >= most {
-                break;
-            }
-            batch *= 2;
-        }
-        Ok(Plan { cadence, frames, graphs })
-    }
-
-    /// One step of some streams in one context; `settle` is called with each stream's place in the step and what is heard in it.
-    /// Utterances of a model that does not stream may be of different lengths. On an error nothing was consumed, unless the device
-    /// itself failed.
+    /// One step of some streams in one context. `settle` is called once for each stream, on several threads, with its item of `settled`
+    /// and what is heard in it. Utterances of a model that does not stream may be of different lengths. More streams than the largest
+    /// graph holds are run in parts. On an error before the device was asked nothing was consumed.
     ///
     /// # Errors
-    /// A stream would give more or fewer frames than a chunk, has ended, or the device failed.
-    pub fn step(&mut self, context: usize, work: &[DeviceInput<'_>], mut settle: impl FnMut(usize, Heard<'_>)) -> Result<(), DeviceError> {
-        let plan = self.plan(context, work)?;
+    /// A stream would give more or fewer frames than a chunk, has ended, changed its context, or the device failed.
+    pub fn step<T: Send>(
+        &mut self,
+        context: usize,
+        work: &[DeviceInput<'_>],
+        settled: &mut [T],
+        settle: impl Fn(&mut T, Heard<'_>) + Sync,
+    ) -> Result<(), DeviceError> {
+        let index = self.plan(context, work)?;
+        let plan = self.plans.get(index).ok_or(NetworkError::NoSuchContext(context))?;
         let admitted: Vec<(Progress, Row)> = work
             .iter()
             .enumerate()
-            .map(|(stream, input)| self.admit(plan, stream, input))
+            .map(|(stream, input)| self.admit(plan, context, stream, input))
             .collect::<Result<_, _>>()?;
-        let most = self
-            .plans
-            .get(plan)
-            .and_then(|plan| plan.graphs.last())
-            .map_or(1, |(batch, _)| *batch);
-        for (first, part) in (0..work.len()).step_by(most).zip(work.chunks(most)) {
-            let range = first..first + part.len();
-            self.replay(plan, part, admitted.get(range.clone()).unwrap_or_default())?;
-            for (place, stream) in range.enumerate() {
-                let Some((after, row)) = admitted.get(stream) else { continue };
-                if let Some(progress) = work.get(stream).and_then(|input| self.progress.get_mut(input.slot)) {
+        let most = plan.graphs.last().map_or(1, |(batch, _)| *batch);
+        let parts = work.chunks(most).zip(admitted.chunks(most)).zip(settled.chunks_mut(most));
+        for ((work, admitted), settled) in parts {
+            self.scratch.stage(plan, work, admitted, self.streams, self.slots);
+            let graph = plan.graphs.iter().find(|(batch, _)| *batch >= work.len());
+            let (_, graph) = graph.ok_or(NetworkError::NoSuchContext(context))?;
+            self.gpu.run(graph)?;
+            for (input, (after, _)) in work.iter().zip(admitted) {
+                if let Some(progress) = self.progress.get_mut(input.slot) {
                     *progress = *after;
                 }
-                let [.., frames] = row.given;
-                let of_stream = self.plans.get(plan).map_or(0, |plan| plan.frames);
-                settle(stream, self.heads.heard(place, of_stream, usize::try_from(frames).unwrap_or(0)));
             }
+            let (heads, frames) = (&self.heads, plan.frames);
+            let streams = settled.par_iter_mut().zip(admitted).enumerate();
+            streams.for_each(|(place, (item, (_, row)))| {
+                let [.., given] = row.given;
+                settle(item, heads.heard(place, frames, usize::try_from(given).unwrap_or(0)));
+            });
         }
         Ok(())
     }
 
     /// The plan that serves a step.
     fn plan(&self, context: usize, work: &[DeviceInput<'_>]) -> Result<usize, DeviceError> {
-        if self.streams {
-            return match self.plans.get(context) {
-                Some(_) => Ok(context),
-                None => Err(NetworkError::NoSuchContext(context).into()),
-            };
+        let lengths = if self.streams { 1 } else { UTTERANCES.len() };
+        if context >= self.plans.len() / lengths {
+            return Err(NetworkError::NoSuchContext(context).into());
         }
         let longest = work.iter().map(|input| input.samples.len()).max().unwrap_or(0);
-        let frames = longest.div_ceil(samples_of(1));
-        let fits = |plan: &Plan| plan.frames >= frames;
-        self.plans.iter().position(fits).ok_or(NetworkError::TooLong(longest).into())
+        // At its end an utterance may give a frame more than its samples fill.
+        let fits = |plan: &Plan| self.streams || plan.frames > longest / samples_of(1);
+        let mut plans = self.plans.iter().enumerate().skip(context * lengths).take(lengths);
+        let found = plans.find(|(_, plan)| fits(plan));
+        Ok(found.ok_or(NetworkError::TooLong(longest))?.0)
     }
 
     /// Where a stream will stand after the step, or why it may not be part of it.
-    fn admit(&self, plan: usize, stream: usize, input: &DeviceInput<'_>) -> Result<(Progress, Row), DeviceError> {
-        let Some(plan) = self.plans.get(plan) else {
-            return Err(NetworkError::NoSuchContext(plan).into());
-        };
+    fn admit(&self, plan: &Plan, context: usize, stream: usize, input: &DeviceInput<'_>) -> Result<(Progress, Row), DeviceError> {
+        if !self.streams && !(input.start && input.end) {
+            return Err(NetworkError::NotStreaming(context).into());
+        }
         let before = self.progress.get(input.slot).copied().unwrap_or_default();
-        if self.streams && !input.start && before.ended {
+        if !input.start && before.ended {
             return Err(NetworkError::Ended(stream).into());
         }
-        let (after, row) = before.advance(input.samples.len(), input.start, input.end, plan.cadence);
+        if let Some(began) = before.context.filter(|began| !input.start && *began != context) {
+            return Err(NetworkError::ContextChanged {
+                stream,
+                began,
+                asked: context,
+            }
+            .into());
+        }
+        let (mut after, row) = before.advance(input.samples.len(), input.start, input.end, plan.cadence);
+        after.context = Some(context);
         let room = |rows: usize| i32::try_from(rows).unwrap_or(i32::MAX);
         let [given0, given1, frames] = row.given;
         if input.samples.len() > samples_of(plan.frames)
@@ -364,37 +353,54 @@ impl DeviceNetwork {
         }
         Ok((after, row))
     }
+}
 
-    /// Stages the inputs, replays the graph that holds them, and waits for its end.
-    fn replay(&mut self, plan: usize, work: &[DeviceInput<'_>], admitted: &[(Progress, Row)]) -> Result<(), DeviceError> {
-        let Some(plan) = self.plans.get(plan) else { return Ok(()) };
-        let graph = plan.graphs.iter().find(|(batch, _)| *batch >= work.len());
-        let Some((batch, graph)) = graph else { return Ok(()) };
-        let stride = samples_of(plan.frames);
-        let pcm = self.scratch.staged_pcm.par_chunks_exact_mut(stride);
-        pcm.zip(work).for_each(|(target, input)| {
-            for (slot, sample) in target.iter_mut().zip(input.samples) {
-                *slot = quantized(*sample);
+impl Parts {
+    /// Takes the memory for `slots` slots and records every graph.
+    fn new(gpu: &Gpu, arch: &Architecture, weights: &Weights, decoder: &Decoder, sizes: &Sizes, slots: usize) -> Result<Self, DeviceError> {
+        let kernels = Kernels::new(gpu, sizes.heads)?;
+        // Padding has a place of its own behind the slots.
+        let places = slots + 1;
+        let most = Most {
+            streams: sizes.most_streams(),
+            rows: sizes.most_rows(),
+            slots: places,
+        };
+        let mut parts = Parts {
+            plans: Vec::new(),
+            scratch: Scratch::new(gpu, arch, sizes)?,
+            heads: Heads::new(gpu, &kernels, arch, weights, decoder, most)?,
+            stages: Stages::new(gpu, &kernels, arch, weights, sizes, places)?,
+        };
+        for context in 0..arch.encoder.contexts.len() {
+            for (frames, batch) in sizes.shapes(context) {
+                let plan = parts.record(gpu, &arch.encoder, sizes, context, frames, batch)?;
+                parts.plans.push(plan);
             }
-        });
-        let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let padding = small(self.slots);
-        let rows = self.scratch.staged_rows.chunks_exact_mut(WORDS).take(*batch);
-        for (place, target) in rows.enumerate() {
-            let row = match (work.get(place), admitted.get(place)) {
-                (Some(input), Some((_, row))) => Row {
-                    // Utterances keep nothing, so any place that no other uses will do.
-                    slot: small(if self.streams { input.slot } else { place }),
-                    prompt: small(input.prompt.unwrap_or(0)),
-                    ..*row
-                },
-                _ => Row::padding(padding),
-            };
-            target.copy_from_slice(&row.words());
         }
-        self.gpu.replay(graph)?;
-        self.gpu.wait()?;
-        Ok(())
+        Ok(parts)
+    }
+
+    /// Records the graphs of one context, and for utterances of one length, for 1, 2, 4 ... streams.
+    fn record(
+        &mut self,
+        gpu: &Gpu,
+        encoder: &Encoder,
+        sizes: &Sizes,
+        context: usize,
+        frames: usize,
+        most: usize,
+    ) -> Result<Plan, DeviceError> {
+        let (cadence, reach) = sizes.cadence(encoder, context, frames)?;
+        let doubled = std::iter::successors(Some(1_usize), |batch| batch.checked_mul(2));
+        let mut graphs = Vec::new();
+        for batch in doubled.take_while(|batch| *batch < most).chain([most]) {
+            let Parts {
+                stages, heads, scratch, ..
+            } = self;
+            graphs.push((batch, gpu.record(|| launch(gpu, stages, heads, scratch, batch, frames, reach))?));
+        }
+        Ok(Plan { cadence, frames, graphs })
     }
 }
 
@@ -509,9 +515,7 @@ impl Scratch {
     fn new(gpu: &Gpu, arch: &Architecture, sizes: &Sizes) -> Result<Self, DeviceError> {
         let encoder = &arch.encoder;
         let width = encoder.width;
-        let shapes = || sizes.frames.iter().zip(&sizes.batch);
-        let rows = shapes().map(|(frames, batch)| frames * batch).max().unwrap_or(0);
-        let streams = sizes.batch.iter().copied().max().unwrap_or(0);
+        let (rows, streams) = (sizes.most_rows(), sizes.most_streams());
         let [first, second, _] = frequencies(arch.frontend.mel_bins, encoder.causal_subsampling);
         let channels = encoder.subsampling_channels;
         let wide = (width * encoder.ff_expansion).max(3 * sizes.heads.width()).max(width);
@@ -530,6 +534,31 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Writes the inputs of a step where the graph copies them from.
+    fn stage(&mut self, plan: &Plan, work: &[DeviceInput<'_>], admitted: &[(Progress, Row)], streams: bool, slots: usize) {
+        let pcm = self.staged_pcm.par_chunks_exact_mut(samples_of(plan.frames));
+        pcm.zip(work).for_each(|(target, input)| {
+            for (slot, sample) in target.iter_mut().zip(input.samples) {
+                *slot = quantized(*sample);
+            }
+        });
+        let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        for (place, target) in self.staged_rows.chunks_exact_mut(WORDS).enumerate() {
+            let row = match (work.get(place), admitted.get(place)) {
+                (Some(input), Some((_, row))) => Row {
+                    // Utterances keep nothing, so any place that no other uses will do.
+                    slot: small(if streams { input.slot } else { place }),
+                    prompt: small(input.prompt.unwrap_or(0)),
+                    ..*row
+                },
+                _ => Row::padding(small(slots)),
+            };
+            target.copy_from_slice(&row.words());
+        }
+    }
+}
+
 impl Sizes {
     fn new(arch: &Architecture, demand: Demand) -> Result<Self, DeviceError> {
         let encoder = &arch.encoder;
@@ -543,12 +572,9 @@ impl Sizes {
         } else {
             UTTERANCES.to_vec()
         };
-        let batch = frames
-            .iter()
-            .map(|frames| demand.max_batch.min(MOST_ROWS / frames).max(1))
-            .collect();
         let window = contexts.iter().map(|(left, right)| left + right + 1).max();
         let longest = frames.iter().copied().max().unwrap_or(1);
+        let batch = |frames: usize| demand.max_batch.min(MOST_ROWS / frames).max(1);
         Ok(Sizes {
             heads: HeadSizes {
                 count: encoder.heads,
@@ -556,20 +582,49 @@ impl Sizes {
                 ring: window.unwrap_or(longest).next_multiple_of(16),
             },
             lead: if encoder.causal_subsampling { 2 } else { 1 },
-            frames,
-            batch,
+            shapes: frames.into_iter().map(|frames| (frames, batch(frames))).collect(),
             streams,
         })
     }
 
-    /// The cadence of plan `index`, and which new frames see each other.
-    fn cadence(&self, encoder: &Encoder, index: usize, frames: usize) -> Result<(Cadence, [Option<usize>; 2]), DeviceError> {
+    /// Frames and most streams of the steps of one context.
+    fn shapes(&self, context: usize) -> Vec<(usize, usize)> {
+        if self.streams {
+            self.shapes.get(context).copied().into_iter().collect()
+        } else {
+            self.shapes.clone()
+        }
+    }
+
+    fn most_rows(&self) -> usize {
+        self.shapes.iter().map(|(frames, batch)| frames * batch).max().unwrap_or(0)
+    }
+
+    fn most_streams(&self) -> usize {
+        self.shapes.iter().map(|(_, batch)| *batch).max().unwrap_or(0)
+    }
+
+    /// Slots that `free` bytes hold beside weights and activations, with a part left alone.
+    fn fit(&self, arch: &Architecture, weights: &Weights, decoder: &Decoder, free: usize) -> usize {
+        let encoder = &arch.encoder;
+        let [first, second, _] = frequencies(arch.frontend.mel_bins, encoder.causal_subsampling);
+        let channels = encoder.subsampling_channels;
+        let wide = (encoder.width * encoder.ff_expansion).max(3 * self.heads.width());
+        let row = 2 * samples_of(1)
+            + 32 * arch.frontend.mel_bins
+            + 2 * channels * (4 * first + 2 * second)
+            + 6 * encoder.width
+            + 2 * (wide + self.heads.width());
+        let activations = self.most_rows() * row + Heads::scratch(arch, decoder.reads(), self.most_rows());
+        let weights: usize = weights.iter().map(|(_, tensor)| 2 * tensor.data.len()).sum();
+        let rest = (free / SPARE * (SPARE - 1)).saturating_sub(weights + activations);
+        (rest / self.per_slot(arch, decoder).max(1)).min(MOST_SLOTS)
+    }
+
+    /// The cadence of a context's steps, and which new frames see each other.
+    fn cadence(&self, encoder: &Encoder, context: usize, frames: usize) -> Result<(Cadence, [Option<usize>; 2]), DeviceError> {
         let long = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let context = encoder
-            .contexts
-            .get(if self.streams { index } else { 0 })
-            .copied()
-            .unwrap_or([-1, -1]);
+        let context = encoder.contexts.get(context).copied().unwrap_or([-1, -1]);
         let [left, right] = context.map(|side| usize::try_from(side).ok());
         if !self.streams && encoder.attention == Attention::Chunked && right.is_some() {
             return Err(GpuError::Unsupported("a chunked mask over whole utterances".to_owned()).into());
@@ -585,7 +640,7 @@ impl Sizes {
 
     fn common(&self, places: usize) -> Common {
         let distance = |frames: usize| i64::try_from(frames).unwrap_or(i64::MAX);
-        let longest = self.frames.iter().copied().max().unwrap_or(1);
+        let longest = self.shapes.iter().map(|(frames, _)| *frames).max().unwrap_or(1);
         Common {
             heads: self.heads,
             nearest: 1 - distance(longest),

@@ -32,6 +32,8 @@ pub(super) struct Progress {
     given: [u64; 3],
     parity: bool,
     pub(super) ended: bool,
+    /// Context of the utterance, once it has begun.
+    pub(super) context: Option<usize>,
 }
 
 impl Progress {

@@ -99,6 +99,7 @@ impl Linear {
             )));
         }
         let padded = outputs.next_multiple_of(PADDING);
+        int(padded.saturating_mul(inputs))?;
         let mut rows = halves(weight.get(..outputs * inputs).unwrap_or(weight));
         rows.resize(padded * inputs, 0);
         let mut shift = bias.map_or_else(Vec::new, <[f32]>::to_vec);
@@ -198,7 +199,7 @@ impl Linear {
         }
         let kernel = self.kernels.modes.get(mode).and_then(|mode| mode.get(variant));
         let (Some(kernel), Some((_, block_rows, block_outputs, threads))) = (kernel, VARIANTS.get(variant)) else {
-            return Ok(());
+            return Err(GpuError::Unsupported(format!("mode {mode} of a linear layer")));
         };
         let shape = Shape {
             grid: [rows.div_ceil(*block_rows), self.outputs.div_ceil(*block_outputs), 1],

@@ -152,7 +152,7 @@ impl Subsample {
         shape: Shape,
     ) -> Result<(), GpuError> {
         let (Some(taps), Some(bias)) = (self.taps.get(layer), self.bias.get(layer)) else {
-            return Ok(());
+            return Err(GpuError::Unsupported(format!("layer {layer} of the subsampling")));
         };
         let args: [Arg; 13] = [
             x.into(),
@@ -176,7 +176,7 @@ impl Subsample {
     fn mix(&self, gpu: &Gpu, layer: usize, x: Pointer, rows: usize, y: Pointer) -> Result<(), GpuError> {
         match self.pointwise.get(layer) {
             Some(pointwise) => pointwise.forward(gpu, x, rows, Into::Relu(y), self.channels),
-            None => Ok(()),
+            None => Err(GpuError::Unsupported(format!("pointwise layer {layer} of the subsampling"))),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A decoded kernel.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::error::SourceLine;
+use crate::exec::Spare;
 use crate::op::{Instruction, Slot};
 use crate::parse::Param;
 
@@ -84,6 +86,10 @@ pub(crate) struct Kernel {
     pub local_bytes: usize,
     /// Bytes that the smallest access to shared memory touches: what races are told apart by.
     pub shared_granule: usize,
+    /// Warp instructions of a block in the last launch; 0 before the first.
+    pub block_cost: AtomicU64,
+    /// Register files to use again.
+    pub spare: Spare,
 }
 
 impl Kernel {

@@ -15,6 +15,9 @@ use crate::types::Space;
 /// Threads that a block may have.
 const MAX_THREADS: u32 = 1024;
 
+/// Warp instructions of a launch that is over before other threads would have woken up.
+const SMALL_LAUNCH: u64 = 4000;
+
 /// In which order warps and blocks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Order {
@@ -281,6 +284,9 @@ fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), String> {
             kernel.param_bytes
         ));
     }
+    if kernel.local_bytes > 512 << 10 {
+        return Err(format!("{} bytes of local memory of a thread", kernel.local_bytes));
+    }
     let shared = kernel.shared_total(launch.dynamic_shared);
     if shared > 256 << 10 {
         return Err(format!("{shared} bytes of shared memory"));
@@ -312,7 +318,7 @@ fn run_grid(machine: &Machine<'_>) -> Result<Stats, Fault> {
                 break;
             }
         }
-        let stats = block.stats();
+        let stats = block.finish();
         let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.0.warp_instructions += stats.warp_instructions;
         outcome.0.mma += stats.mma;
@@ -324,7 +330,9 @@ fn run_grid(machine: &Machine<'_>) -> Result<Stats, Fault> {
         }
     };
     let workers = blocks.min(rayon::current_num_threads() as u64);
-    if workers <= 1 {
+    let cost = &machine.kernel.block_cost;
+    let expected = cost.load(Ordering::Relaxed).saturating_mul(blocks);
+    if workers <= 1 || (1..SMALL_LAUNCH).contains(&expected) {
         work();
     } else {
         rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| work())));
@@ -332,7 +340,10 @@ fn run_grid(machine: &Machine<'_>) -> Result<Stats, Fault> {
     let (stats, fault) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
     match fault {
         Some((_, fault)) => Err(fault),
-        None => Ok(stats),
+        None => {
+            cost.store(stats.warp_instructions / blocks, Ordering::Relaxed);
+            Ok(stats)
+        }
     }
 }
 

@@ -9,8 +9,10 @@ mod operands;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::exec::Spare;
 use crate::kernel::{Constant, Kernel, Place};
 use crate::op::{Guard, Instruction, Op, Slot};
 use crate::parse::{Body, EntrySource, ModuleSource, RawInstruction, RawOperand};
@@ -136,6 +138,8 @@ pub(crate) fn decode(module: &ModuleSource<'_>, entry: &EntrySource<'_>) -> Resu
         dynamic_align: decoder.dynamic_align,
         local_bytes: decoder.local_bytes.next_multiple_of(16),
         shared_granule: decoder.shared_granule,
+        block_cost: AtomicU64::new(0),
+        spare: Spare::default(),
     })
 }
 

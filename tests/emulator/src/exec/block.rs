@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::access::{Run, Trap, trap};
-use super::warp::{Lanes, Warp, lanes};
+use super::warp::{Warp, lanes};
 use super::{Context, Machine, collective};
 use crate::error::{Fault, FaultKind};
 use crate::kernel::{Constant, Ordering, Special};
@@ -45,22 +45,9 @@ impl<'a> Block<'a> {
         let kernel = machine.kernel;
         let threads = machine.block.iter().map(|n| *n as usize).product::<usize>();
         let count = threads.div_ceil(32);
-        let warp = |index| Warp {
-            index,
-            words: vec![Lanes([0; 32]); kernel.words],
-            longs: vec![Lanes([0; 32]); kernel.longs],
-            predicates: vec![0; kernel.predicates],
-            pc: [0; 32],
-            live: 0,
-            parked: 0,
-            barrier_pc: [0; 32],
-            warp_parked: 0,
-            warp_members: [0; 32],
-            fault_pc: 0,
-            local: vec![0xcd; kernel.local_bytes * 32],
-            copies: Vec::new(),
-            groups: [0; 32],
-        };
+        let mut warps = kernel.spare.take();
+        warps.truncate(count);
+        warps.extend((warps.len()..count).map(|index| Warp::new(index, kernel)));
         let context = Context {
             machine,
             shared: Shared::default(),
@@ -70,7 +57,7 @@ impl<'a> Block<'a> {
         };
         let mut block = Block {
             context,
-            warps: (0..count).map(warp).collect(),
+            warps,
             index: [0; 3],
             arrivals: [Arrivals::default(); BARRIERS],
             random: 0,
@@ -123,8 +110,9 @@ impl<'a> Block<'a> {
         self.turns(charge)
     }
 
-    /// What the worker's blocks did.
-    pub(crate) fn stats(&self) -> Stats {
+    /// What the worker's blocks did; the worker is done.
+    pub(crate) fn finish(self) -> Stats {
+        self.context.machine.kernel.spare.give(self.warps);
         self.context.stats
     }
 

@@ -5,6 +5,7 @@ use super::access::{Run, addresses, trap};
 use super::half::{bf16_to_f32, f32_to_f16};
 use super::warp::{ALL, PendingCopy, Warp, lanes};
 use crate::error::{Access, FaultKind};
+use crate::memory::split;
 use crate::op::{AsyncCopy, LoadMatrix, Mma, NONE};
 use crate::shadow::Accessor;
 use crate::types::Space;
@@ -204,11 +205,11 @@ impl Context<'_> {
             };
             if ignored >> lane & 1 == 1 { 0 } else { asked }
         });
-        let reading = (0..32).fold(0, |bits, lane| bits | u32::from(sizes[lane] > 0) << lane) & mask;
-        let from = if reading == 0 {
+        let whole = (0..32).fold(0, |bits, lane| bits | u32::from(sizes[lane] == c.bytes) << lane) & mask;
+        let from = if whole == 0 {
             None
         } else {
-            Some(self.pointers(warp, Space::Global, c.from, reading, c.bytes, Access::Read)?)
+            Some(self.pointers(warp, Space::Global, c.from, whole, c.bytes, Access::Read)?)
         };
         for lane in lanes(mask) {
             let offset = match self.shared.locate(to[lane], c.bytes, Access::Write) {
@@ -220,15 +221,17 @@ impl Context<'_> {
                 return trap(FaultKind::Unsupported { detail }, lane);
             }
             let mut data = [0; 16];
-            if let Some(from) = from.as_ref().filter(|_| sizes[lane] > 0) {
-                // SAFETY: `pointers` checked `c.bytes` bytes, of which these are the first.
+            if let Some(from) = from.as_ref().filter(|_| whole >> lane & 1 == 1) {
+                // SAFETY: `pointers` checked `c.bytes` bytes, which are 4, 8 or 16.
                 unsafe {
-                    if sizes[lane] == 16 {
+                    if c.bytes == 16 {
                         data = from.lane[lane].cast::<[u8; 16]>().read();
                     } else {
-                        std::ptr::copy_nonoverlapping(from.lane[lane], data.as_mut_ptr(), sizes[lane]);
+                        std::ptr::copy_nonoverlapping(from.lane[lane], data.as_mut_ptr(), c.bytes);
                     }
                 }
+            } else {
+                self.read_part(&mut data[..sizes[lane]], addresses(warp, c.from)[lane], c.bytes, lane)?;
             }
             if self.shared.checked() {
                 let by = Accessor::new(&self.clocks, warp.index, lane);
@@ -244,6 +247,34 @@ impl Context<'_> {
                 offset: offset as u32,
                 data,
             });
+        }
+        Ok(())
+    }
+
+    /// Reads the first bytes of an asynchronous copy's source, the only ones that need to exist.
+    fn read_part(&self, data: &mut [u8], address: u64, whole: usize, lane: usize) -> Run<()> {
+        let table = self.machine.table;
+        for (byte, at) in data.iter_mut().zip(address..) {
+            let (allocation, offset) = match table.resolve(at, 1, Access::Read) {
+                Ok(found) => found,
+                Err(kind) => return trap(kind, lane),
+            };
+            let place = || allocation.place(split(at).0, offset);
+            if at == address && !offset.is_multiple_of(whole) {
+                return trap(
+                    FaultKind::Misaligned {
+                        access: Access::Read,
+                        bytes: whole,
+                        place: place(),
+                    },
+                    lane,
+                );
+            }
+            if self.machine.options.uninitialised && !allocation.is_written(offset, 1) {
+                return trap(FaultKind::Uninitialised { bytes: 1, place: place() }, lane);
+            }
+            // SAFETY: `resolve` found this byte.
+            *byte = unsafe { allocation.pointer(offset).read() };
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::shadow::Clocks;
 use crate::shared::Shared;
 
 pub(crate) use block::{Block, mix};
+pub(crate) use warp::Spare;
 
 /// What all blocks of a launch share.
 pub(crate) struct Machine<'a> {

@@ -1,5 +1,8 @@
 //! The state of a warp.
 
+use std::sync::{Mutex, PoisonError};
+
+use crate::kernel::Kernel;
 use crate::op::{Guard, Slot};
 
 /// A value per lane.
@@ -12,7 +15,7 @@ pub(crate) const ALL: u32 = u32::MAX;
 
 /// Bytes that a `cp.async` has read and not delivered yet.
 #[derive(Clone, Copy)]
-pub(super) struct PendingCopy {
+pub(crate) struct PendingCopy {
     pub lane: u8,
     pub bytes: u8,
     /// Groups that the lane had committed when it began the copy.
@@ -22,7 +25,7 @@ pub(super) struct PendingCopy {
 }
 
 /// A warp: registers, program counters, and what its lanes wait for.
-pub(super) struct Warp {
+pub(crate) struct Warp {
     pub index: usize,
     pub words: Vec<Lanes<u32>>,
     pub longs: Vec<Lanes<u64>>,
@@ -44,6 +47,32 @@ pub(super) struct Warp {
     pub groups: [u32; 32],
 }
 
+/// Warps of launches that are over, kept for the next one.
+#[derive(Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<Warp>>>);
+
+impl std::fmt::Debug for Spare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spare")
+    }
+}
+
+impl Spare {
+    /// Sets of warps kept.
+    const MOST: usize = 32;
+
+    pub(super) fn take(&self) -> Vec<Warp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(super) fn give(&self, warps: Vec<Warp>) {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < Self::MOST {
+            spare.push(warps);
+        }
+    }
+}
+
 /// Lanes of a mask, lowest first.
 pub(super) fn lanes(mask: u32) -> impl Iterator<Item = usize> {
     let mut rest = mask;
@@ -55,6 +84,26 @@ pub(super) fn lanes(mask: u32) -> impl Iterator<Item = usize> {
 }
 
 impl Warp {
+    /// A warp for a kernel.
+    pub(super) fn new(index: usize, kernel: &Kernel) -> Self {
+        Warp {
+            index,
+            words: vec![Lanes([0; 32]); kernel.words],
+            longs: vec![Lanes([0; 32]); kernel.longs],
+            predicates: vec![0; kernel.predicates],
+            pc: [0; 32],
+            live: 0,
+            parked: 0,
+            barrier_pc: [0; 32],
+            warp_parked: 0,
+            warp_members: [0; 32],
+            fault_pc: 0,
+            local: vec![0xcd; kernel.local_bytes * 32],
+            copies: Vec::new(),
+            groups: [0; 32],
+        }
+    }
+
     /// Threads of the warp that exist in a block of `threads`.
     pub(super) fn members(index: usize, threads: usize) -> u32 {
         let count = threads.saturating_sub(index * 32);

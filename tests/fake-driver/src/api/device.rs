@@ -121,6 +121,12 @@ api! {
     fn cuCtxSetLimit(limit: c_uint, _value: usize) {
         if limit <= 2 { Ok(()) } else { Err(Code::UNSUPPORTED_LIMIT) }
     }
+    fn cuCtxGetCacheConfig(config: *mut c_uint) {
+        put(config, 0)
+    }
+    fn cuCtxSetCacheConfig(_config: c_uint) {
+        Ok(())
+    }
     fn cuCtxGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int) {
         super::put_optional(least, 0);
         super::put_optional(greatest, -5);

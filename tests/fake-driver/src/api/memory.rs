@@ -119,6 +119,10 @@ api! {
         log("cuMemHostGetDevicePointer_v2");
         Err(Code::NOT_SUPPORTED) // kernels cannot reach host memory here
     }
+    fn cuMemAllocManaged(_pointer: *mut u64, _bytes: usize, _flags: c_uint) {
+        log("cuMemAllocManaged");
+        Err(Code::NOT_SUPPORTED)
+    }
     fn cuMemHostGetFlags(flags: *mut c_uint, _host: *mut c_void) {
         put(flags, 0)
     }

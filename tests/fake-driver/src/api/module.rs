@@ -255,6 +255,21 @@ api! {
     ) {
         launch(handle, [grid_x, grid_y, grid_z], [block_x, block_y, block_z], shared, stream as usize, [values, extra])
     }
+    fn cuLaunchCooperativeKernel(
+        _handle: *mut c_void,
+        _grid_x: c_uint,
+        _grid_y: c_uint,
+        _grid_z: c_uint,
+        _block_x: c_uint,
+        _block_y: c_uint,
+        _block_z: c_uint,
+        _shared: c_uint,
+        _stream: *mut c_void,
+        _values: *mut *mut c_void,
+    ) {
+        log("cuLaunchCooperativeKernel");
+        Err(Code::NOT_SUPPORTED) // blocks are not all there at once
+    }
     fn cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks: *mut c_int, handle: *mut c_void, threads: c_int, dynamic: usize) {
         let function = function(handle)?;
         put(blocks, occupancy(&function, threads, dynamic))
