@@ -312,7 +312,8 @@ impl DeviceNetwork {
 
     /// Where a stream will stand after the step, or why it may not be part of it.
     fn admit(&self, plan: &Plan, context: usize, stream: usize, input: &DeviceInput<'_>) -> Result<(Progress, Row), DeviceError> {
-        if !self.streams && !(input.start && input.end) {
+        let whole = input.start && input.end;
+        if !self.streams && !whole {
             return Err(NetworkError::NotStreaming(context).into());
         }
         let before = self.progress.get(input.slot).copied().unwrap_or_default();
