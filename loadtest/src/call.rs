@@ -1,6 +1,7 @@
-//! One call: connects, sends a file at its pace, listens until the server closes, and keeps what was seen.
+//! One call: connects, sends a recording at its pace, listens until the server closes, and keeps what was seen.
 //!
-//! Does not judge. Called by `live` (many calls) and `watch` (one).
+//! Also the calls of bad clients: those that vanish in the middle and those that never read. Does not judge. Called by `live` (many
+//! calls), `soak` and `watch` (one).
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -11,18 +12,18 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, Request};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async};
 use url::Url;
 
+use crate::audio::Recording;
 use crate::compare::Word;
 use crate::latency::{Attribution, Timed, Window, millis};
 use crate::pacing::Pace;
-use crate::plan::SendAs;
-use crate::wav::Wav;
+use crate::view::View;
 
 /// Longest wait for the answer to the upgrade request.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -30,68 +31,140 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for the end of a call, beyond twice its planned length.
 const END_WAIT: Duration = Duration::from_secs(60);
+/// Receive buffer of a client that never reads, in bytes; the system may take more.
+const UNREAD_BUFFER: u32 = 4096;
+/// A call with more `Error` messages has failed.
+const MAX_ERRORS: usize = 1000;
+/// Longest wait before a refused call is tried again, whatever `Retry-After` says.
+const LONGEST_RETRY_S: f64 = 60.0;
 
-/// Where calls go and in which form.
+/// Where calls and uploads go.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// The endpoint with the common query parameters, scheme `ws`.
+    /// The endpoint with the query parameters of the scenario, scheme `http`.
     url: Url,
     /// Sent as `Authorization: Token KEY`.
-    key: Option<String>,
-    /// How samples are sent.
-    pub(crate) send: SendAs,
-    /// Audio in one message.
-    pub(crate) chunk_ms: u32,
+    key: Option<HeaderValue>,
 }
 
 impl Target {
-    /// `url` is the server's address; without a path `/v1/listen` is added. `query` goes to every call.
+    /// `url` is the server's address; without a path `/v1/listen` is added. `query` goes to every call and upload.
     ///
     /// # Errors
     /// No `http` or `ws` address, or a key that cannot stand in a header.
-    pub(crate) fn new(url: &str, key: Option<String>, query: &BTreeMap<String, String>, send: SendAs, chunk_ms: u32) -> Result<Self> {
+    pub(crate) fn new(url: &str, key: Option<&str>, query: &BTreeMap<String, String>) -> Result<Self> {
         let mut url = Url::parse(url).with_context(|| format!("the address {url}"))?;
         match url.scheme() {
-            "ws" => {}
-            "http" => ensure!(url.set_scheme("ws").is_ok(), "{url} is no address of a server"),
+            "http" => {}
+            "ws" => ensure!(url.set_scheme("http").is_ok(), "{url} is no address of a server"),
             other => bail!("the scheme {other}: only http and ws are supported, put a TLS proxy in front"),
         }
+        ensure!(url.host_str().is_some(), "{url} names no server");
         if url.path() == "/" {
             url.set_path("/v1/listen");
         }
-        if let Some(key) = &key {
-            HeaderValue::from_str(key).context("the key")?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
-        url.query_pairs_mut().append_pair("interim_results", "true").extend_pairs(query);
-        Ok(Self { url, key, send, chunk_ms })
+        let header = |key: &str| HeaderValue::from_str(&format!("Token {key}")).context("the key");
+        let key = key.map(header).transpose()?;
+        Ok(Self { url, key })
     }
 
-    fn request(&self, wav: &Wav) -> Result<Request<()>> {
+    /// Where uploads go.
+    pub(crate) fn upload_url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where the server's metrics are.
+    pub(crate) fn metrics_url(&self) -> Url {
         let mut url = self.url.clone();
-        if self.send == SendAs::Raw {
-            url.query_pairs_mut()
-                .append_pair("encoding", wav.encoding)
-                .append_pair("sample_rate", &wav.sample_rate.to_string())
-                .append_pair("channels", &wav.channels.to_string());
-        }
+        url.set_query(None);
+        url.set_path("/metrics");
+        url
+    }
+
+    /// Value of the `Authorization` header.
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.key.as_ref()
+    }
+
+    fn request(&self, recording: &Recording) -> Result<Request<()>> {
+        let mut url = self.url.clone();
+        ensure!(url.set_scheme("ws").is_ok(), "{url} is no address of a server");
+        url.query_pairs_mut()
+            .append_pair("interim_results", "true")
+            .extend_pairs(&recording.parameters);
         let mut request = url.as_str().into_client_request()?;
         if let Some(key) = &self.key {
-            request
-                .headers_mut()
-                .insert("authorization", HeaderValue::from_str(&format!("Token {key}"))?);
+            request.headers_mut().insert("authorization", key.clone());
         }
         Ok(request)
     }
 }
 
+/// How a call is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Times real time.
+    pub(crate) speed: f64,
+    /// Audio in one message.
+    pub(crate) chunk_ms: u32,
+    /// Resets the connection after so many seconds of audio.
+    pub(crate) hang_up_after_s: Option<f64>,
+    /// Resets the connection at this time.
+    pub(crate) drop_at: Option<Instant>,
+}
+
+impl Manner {
+    /// A call that is played to its end.
+    pub(crate) fn whole(speed: f64, chunk_ms: u32) -> Self {
+        Self {
+            speed,
+            chunk_ms,
+            hang_up_after_s: None,
+            drop_at: None,
+        }
+    }
+}
+
+/// An answer of 429 or 503.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Refusal {
+    /// 429 or 503.
+    pub(crate) status: u16,
+    /// What `Retry-After` said, where it was a number of seconds.
+    pub(crate) retry_after_s: Option<f64>,
+}
+
+impl Refusal {
+    /// Reads the headers of an answer with `status`.
+    pub(crate) fn new(status: u16, headers: &HeaderMap) -> Self {
+        let text = headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after_s = text.and_then(|text| text.trim().parse::<u32>().ok()).map(f64::from);
+        Self { status, retry_after_s }
+    }
+
+    /// How long a polite client waits: what it was told, up to a minute, or a second.
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::try_from_secs_f64(self.retry_after_s.unwrap_or(1.0).min(LONGEST_RETRY_S)).unwrap_or_default()
+    }
+}
+
 /// How a call ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "detail")]
 pub(crate) enum Outcome {
     /// `Metadata`, then Close 1000.
     Completed,
     /// 429 or 503 at the handshake.
-    Refused(u16),
+    Refused(Refusal),
+    /// We reset the connection, as the scenario says.
+    HungUp,
+    /// We never read, and the server did not end the stream before the run was over.
+    Unread,
+    /// We never read, and the server ended the stream.
+    Evicted,
     /// Anything else, in words.
     Failed(String),
 }
@@ -119,8 +192,8 @@ pub(crate) struct Call {
     pub(crate) results: Vec<Timed>,
     /// `Error` messages of the server.
     pub(crate) errors: Vec<String>,
-    /// Words of the final results.
-    pub(crate) words: Vec<Word>,
+    /// Words of the final results, for each channel.
+    pub(crate) words: Vec<Vec<Word>>,
     /// For each chunk, how much later than planned (or than the end of the send before) we began to send it.
     #[serde(skip)]
     pub(crate) own_lateness: Vec<Duration>,
@@ -147,10 +220,15 @@ impl Call {
         }
     }
 
-    /// The final transcript: the texts of the final results, joined by spaces.
-    pub(crate) fn transcript(&self) -> String {
-        self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+    /// The words of channel `channel`.
+    pub(crate) fn channel(&self, channel: usize) -> &[Word] {
+        self.words.get(channel).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// Words joined by spaces.
+pub(crate) fn transcript(words: &[Word]) -> String {
+    words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// A message of the server, as far as it is read.
@@ -165,6 +243,10 @@ struct ServerMessage {
     #[serde(default)]
     is_final: bool,
     #[serde(default)]
+    speech_final: bool,
+    #[serde(default)]
+    channel_index: Vec<usize>,
+    #[serde(default)]
     channel: Channel,
     #[serde(default)]
     description: String,
@@ -176,50 +258,109 @@ struct Channel {
     alternatives: Vec<Alternative>,
 }
 
+/// One reading of some audio; an upload's answer has the same.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Alternative {
-    transcript: String,
-    words: Vec<WordTime>,
+pub(crate) struct Alternative {
+    pub(crate) transcript: String,
+    pub(crate) words: Vec<WordTime>,
 }
 
+/// When a word was said, in seconds.
 #[derive(Debug, Deserialize)]
-struct WordTime {
+pub(crate) struct WordTime {
     start: f64,
     end: f64,
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Connects and upgrades; `Err` is how the call ended.
+async fn connect(target: &Target, request: Request<()>, receive_buffer: Option<u32>) -> Result<Socket, Outcome> {
+    let opening = async {
+        let (host, port) = (target.url.host_str().unwrap_or_default(), target.url.port_or_known_default());
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let mut last = None;
+        let mut tcp = None;
+        for address in tokio::net::lookup_host((host, port.unwrap_or(80))).await? {
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()
+            } else {
+                TcpSocket::new_v6()
+            }?;
+            if let Some(bytes) = receive_buffer {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            match socket.connect(address).await {
+                Ok(stream) => {
+                    tcp = Some(stream);
+                    break;
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let nowhere = || std::io::Error::other("the server has no address");
+        let tcp = tcp.ok_or_else(|| last.unwrap_or_else(nowhere))?;
+        tcp.set_nodelay(true)?;
+        client_async(request, tcp).await.map(|(socket, _)| socket)
+    };
+    match tokio::time::timeout(CONNECT_WAIT, opening).await {
+        Err(_) => Err(Outcome::Failed("no answer to the upgrade request".into())),
+        Ok(Err(SocketError::Http(response))) => {
+            let status = response.status().as_u16();
+            let detail = response.headers().get("dg-error").and_then(|value| value.to_str().ok());
+            Err(match status {
+                429 | 503 => Outcome::Refused(Refusal::new(status, response.headers())),
+                _ => Outcome::Failed(format!("the upgrade was answered with {status} {}", detail.unwrap_or_default())),
+            })
+        }
+        Ok(Err(error)) => Err(Outcome::Failed(format!("connecting: {error}"))),
+        Ok(Ok(socket)) => Ok(socket),
+    }
 }
 
 /// Makes one call. `heard` is told of every result with its transcript, as it comes.
 ///
 /// # Errors
 /// Only for mistakes on our side (an impossible request or pace); what the server does wrong is in [`Call::outcome`].
-pub(crate) async fn call(target: &Target, wav: &Wav, speed: f64, heard: impl FnMut(&Timed, &str) + Send) -> Result<Call> {
-    let request = target.request(wav)?;
+pub(crate) async fn call(
+    target: &Target,
+    recording: &Recording,
+    manner: &Manner,
+    view: &View,
+    heard: impl FnMut(&Timed, &str) + Send,
+) -> Result<Call> {
+    let request = target.request(recording)?;
     let begun = Instant::now();
-    let connecting = connect_async_with_config(request, None, true);
-    let answer = tokio::time::timeout(CONNECT_WAIT, connecting).await;
+    let answer = connect(target, request, None).await;
     let connect_ms = Some(millis(begun.elapsed()));
     let socket = match answer {
-        Err(_) => return Ok(Call::ended(Outcome::Failed("no answer to the upgrade request".into()), None)),
-        Ok(Err(SocketError::Http(response))) => {
-            let status = response.status().as_u16();
-            let detail = response
-                .headers()
-                .get("dg-error")
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            let outcome = match status {
-                429 | 503 => Outcome::Refused(status),
-                _ => Outcome::Failed(format!("the upgrade was answered with {status} {detail}")),
-            };
-            return Ok(Call::ended(outcome, connect_ms));
+        Ok(socket) => socket,
+        Err(outcome) => {
+            let answered = matches!(outcome, Outcome::Refused(_));
+            return Ok(Call::ended(outcome, connect_ms.filter(|_| answered)));
         }
-        Ok(Err(error)) => return Ok(Call::ended(Outcome::Failed(format!("connecting: {error}")), None)),
-        Ok(Ok((socket, _))) => socket,
     };
+    let _open = view.opened();
 
-    let pace = Pace::new(Instant::now(), speed, wav.sample_rate, target.chunk_ms, wav.frames)?;
+    let pace = Pace::new(
+        Instant::now(),
+        manner.speed,
+        recording.sample_rate,
+        manner.chunk_ms,
+        recording.frames,
+    )?;
+    let hang_up = manner
+        .hang_up_after_s
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds / manner.speed).ok());
+    let hang_up = hang_up.map(|after| pace.planned(0) + after);
+    let vanish = [hang_up, manner.drop_at].into_iter().flatten().min();
+    if vanish.is_some() {
+        // The connection is reset when it is let go of, instead of closed.
+        socket.get_ref().set_zero_linger()?;
+    }
     let mut seen = Call::ended(Outcome::Completed, connect_ms);
+    seen.words = vec![Vec::new(); recording.sources.len()];
     seen.audio_start = Some(pace.planned(0));
     let closing = pace.planned(pace.chunks());
     let deadline = closing + closing.saturating_duration_since(pace.planned(0)) + END_WAIT;
@@ -227,8 +368,8 @@ pub(crate) async fn call(target: &Target, wav: &Wav, speed: f64, heard: impl FnM
     let (sink, stream) = socket.split();
     let mut lateness = Lateness::default();
     let ended = {
-        let mut sending = pin!(send(sink, wav, &pace, target.send == SendAs::Wav, &sent, &mut lateness));
-        let mut listening = pin!(listen(stream, &pace, &sent, &mut seen, heard));
+        let mut sending = pin!(send(sink, recording, &pace, &sent, &mut lateness));
+        let mut listening = pin!(listen(stream, &pace, &sent, &mut seen, view, heard));
         let both = async {
             tokio::select! {
                 ended = &mut listening => ended,
@@ -239,19 +380,69 @@ pub(crate) async fn call(target: &Target, wav: &Wav, speed: f64, heard: impl FnM
                 },
             }
         };
-        tokio::time::timeout_at(deadline.into(), both).await
+        tokio::select! {
+            ended = tokio::time::timeout_at(deadline.into(), both) => Some(ended),
+            () = tokio::time::sleep_until(vanish.unwrap_or(deadline).into()), if vanish.is_some() => None,
+        }
+    };
+    seen.outcome = match ended {
+        Some(Ok(Ok(()))) => Outcome::Completed,
+        Some(Ok(Err(reason))) => Outcome::Failed(reason),
+        Some(Err(_)) => Outcome::Failed("the call did not end in time".into()),
+        None => Outcome::HungUp,
     };
     seen.own_lateness = lateness.own;
     seen.blocked = lateness.blocked;
-    seen.outcome = match ended {
-        Err(_) => Outcome::Failed("the call did not end in time".into()),
-        Ok(Err(reason)) => Outcome::Failed(reason),
-        Ok(Ok(())) => Outcome::Completed,
-    };
     Ok(seen)
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// Sends a recording over and over and never reads, until the server ends the connection or `until` comes. The socket is then reset.
+///
+/// # Errors
+/// As [`call`].
+pub(crate) async fn never_read(target: &Target, recording: &Recording, manner: &Manner, view: &View, until: Instant) -> Result<Call> {
+    let request = target.request(recording)?;
+    let begun = Instant::now();
+    let answer = connect(target, request, Some(UNREAD_BUFFER)).await;
+    let connect_ms = Some(millis(begun.elapsed()));
+    let mut socket = match answer {
+        Ok(socket) => socket,
+        Err(outcome) => return Ok(Call::ended(outcome, None)),
+    };
+    let _open = view.opened();
+    socket.get_ref().set_zero_linger()?;
+    let mut seen = Call::ended(Outcome::Unread, connect_ms);
+    seen.words = vec![Vec::new(); recording.sources.len()];
+    seen.audio_start = Some(Instant::now());
+    let sending = async {
+        // Each round is planned anew: what was sent late in one is not made up for in the next.
+        loop {
+            let pace = Pace::new(
+                Instant::now(),
+                manner.speed,
+                recording.sample_rate,
+                manner.chunk_ms,
+                recording.frames,
+            )?;
+            for index in 0..pace.chunks() {
+                tokio::time::sleep_until(pace.planned(index).into()).await;
+                if socket
+                    .send(Message::binary(recording.chunk(index, pace.chunk_frames())))
+                    .await
+                    .is_err()
+                {
+                    return Ok::<Outcome, anyhow::Error>(Outcome::Evicted);
+                }
+            }
+            tokio::time::sleep_until(pace.planned(pace.chunks()).into()).await;
+        }
+    };
+    seen.outcome = match tokio::time::timeout_at(until.into(), sending).await {
+        Ok(ended) => ended?,
+        Err(_) => Outcome::Unread,
+    };
+    Ok(seen)
+}
 
 /// How late the sender was, chunk by chunk.
 #[derive(Debug, Default)]
@@ -263,9 +454,8 @@ struct Lateness {
 /// Sends every chunk at its planned time, or at once when that has passed, then `CloseStream`.
 async fn send(
     mut sink: SplitSink<Socket, Message>,
-    wav: &Wav,
+    recording: &Recording,
     pace: &Pace,
-    header: bool,
     sent: &AtomicU32,
     lateness: &mut Lateness,
 ) -> Result<(), SocketError> {
@@ -275,8 +465,7 @@ async fn send(
         tokio::time::sleep_until(planned.into()).await;
         let begun = Instant::now();
         lateness.own.push(begun.saturating_duration_since(planned.max(free)));
-        let chunk = wav.chunk(index, pace.chunk_frames(), header).to_vec();
-        sink.send(Message::binary(chunk)).await?;
+        sink.send(Message::binary(recording.chunk(index, pace.chunk_frames()))).await?;
         free = Instant::now();
         lateness.blocked.push(free.saturating_duration_since(begun));
         sent.store(index.saturating_add(1), Ordering::Relaxed);
@@ -291,9 +480,10 @@ async fn listen(
     pace: &Pace,
     sent: &AtomicU32,
     seen: &mut Call,
+    view: &View,
     mut heard: impl FnMut(&Timed, &str),
 ) -> Result<(), String> {
-    let mut attribution = Attribution::new(*pace);
+    let mut channels: Vec<Attribution> = (0..seen.words.len()).map(|channel| Attribution::new(channel, *pace)).collect();
     let closing = pace.planned(pace.chunks());
     let mut metadata = false;
     loop {
@@ -309,9 +499,16 @@ async fn listen(
                             start: message.start,
                             duration: message.duration,
                             is_final: message.is_final,
+                            speech_final: message.speech_final,
                         };
-                        let timed = attribution.result(window, received, sent.load(Ordering::Relaxed));
+                        let channel = message.channel_index.first().copied().unwrap_or(0);
+                        let (Some(attribution), Some(words)) = (channels.get_mut(channel), seen.words.get_mut(channel)) else {
+                            return Err(format!("a result of channel {channel}, which was not sent"));
+                        };
                         let best = message.channel.alternatives.into_iter().next().unwrap_or_default();
+                        let spoken: Vec<(f64, f64)> = best.words.iter().map(|word| (word.start, word.end)).collect();
+                        let timed = attribution.result(window, &spoken, received, sent.load(Ordering::Relaxed));
+                        view.result(&timed);
                         heard(&timed, &best.transcript);
                         if !timed.is_final && seen.first_interim_ms.is_none() {
                             seen.first_interim_ms = Some(millis(received.saturating_duration_since(pace.planned(0))));
@@ -320,12 +517,17 @@ async fn listen(
                             seen.close_to_last_result_ms = Some(millis(after));
                         }
                         if timed.is_final {
-                            seen.words.extend(final_words(&best));
+                            words.extend(final_words(&best));
                         }
                         seen.results.push(timed);
                     }
                     "Metadata" => metadata = true,
-                    "Error" => seen.errors.push(message.description),
+                    "Error" => {
+                        seen.errors.push(message.description);
+                        if seen.errors.len() > MAX_ERRORS {
+                            return Err(format!("over {MAX_ERRORS} Error messages"));
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -354,7 +556,7 @@ async fn listen(
 }
 
 /// The words of a final transcript, with times where there is one time for each of them.
-fn final_words(best: &Alternative) -> Vec<Word> {
+pub(crate) fn final_words(best: &Alternative) -> Vec<Word> {
     let texts: Vec<&str> = best.transcript.split_whitespace().collect();
     let timed = texts.len() == best.words.len();
     let times = |at: usize| best.words.get(at).filter(|_| timed).map(|word| (word.start, word.end));
@@ -372,17 +574,33 @@ mod tests {
 
     fn target(url: &str) -> Result<Target> {
         let query = BTreeMap::from([("keyterm".to_owned(), "a b&c".to_owned())]);
-        Target::new(url, None, &query, SendAs::Raw, 20)
+        Target::new(url, None, &query)
     }
 
     #[test]
     fn addresses_get_the_path_and_the_query() {
-        let url = "ws://127.0.0.1:8080/v1/listen?interim_results=true&keyterm=a+b%26c";
+        let url = "http://127.0.0.1:8080/v1/listen?keyterm=a+b%26c";
         assert_eq!(target("http://127.0.0.1:8080").unwrap().url.as_str(), url);
         assert_eq!(target("ws://127.0.0.1:8080/").unwrap().url.as_str(), url);
         assert_eq!(target("ws://h/x/listen").unwrap().url.path(), "/x/listen");
+        assert_eq!(target("ws://h/x/listen").unwrap().metrics_url().as_str(), "http://h/metrics");
         assert!(target("https://h").unwrap_err().to_string().contains("TLS proxy"));
         assert!(target("127.0.0.1:8080").is_err());
+        assert!(Target::new("http://h", Some("a\nb"), &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_refused_client_waits_as_it_is_told_but_not_for_ever() {
+        let refusal = |text: &str| {
+            let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), HeaderValue::from_str(text).unwrap())]);
+            Refusal::new(503, &headers)
+        };
+        assert_eq!(
+            (refusal("7").retry_after_s, refusal("7").wait()),
+            (Some(7.0), Duration::from_secs(7))
+        );
+        assert_eq!(refusal("100000").wait(), Duration::from_secs(60));
+        assert_eq!(refusal("soon").wait(), Duration::from_secs(1));
     }
 
     #[test]

@@ -38,6 +38,13 @@ pub(crate) struct Differences {
     pub(crate) moved: u64,
 }
 
+impl Differences {
+    /// Wrong words of all kinds.
+    pub(crate) fn wrong(&self) -> u64 {
+        self.missing + self.doubled + self.differing + self.crossed + self.extra + self.moved
+    }
+}
+
 impl AddAssign for Differences {
     fn add_assign(&mut self, other: Self) {
         self.words += other.words;
@@ -148,16 +155,19 @@ pub(crate) fn normalise(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The reference words of every file of the run, and where each pair of neighbours occurs in them.
+/// The reference words of everything that is heard in the run, and where each pair of neighbours occurs in them.
 #[derive(Debug)]
 pub(crate) struct References {
+    /// For each reference the file that is heard: one file in two forms is no other stream.
+    sources: Vec<usize>,
     files: Vec<Vec<Word>>,
     pairs: HashMap<(String, String), Vec<(usize, usize)>>,
 }
 
 impl References {
-    /// `files[i]` are the words of file `i` on its own.
-    pub(crate) fn new(files: Vec<Vec<Word>>) -> Self {
+    /// Each reference has the file that is heard and its words when it is alone.
+    pub(crate) fn new(references: Vec<(usize, Vec<Word>)>) -> Self {
+        let (sources, files): (Vec<usize>, Vec<Vec<Word>>) = references.into_iter().unzip();
         let mut pairs: HashMap<_, Vec<_>> = HashMap::new();
         for (file, words) in files.iter().enumerate() {
             for (at, pair) in words.windows(2).enumerate() {
@@ -166,10 +176,16 @@ impl References {
                 }
             }
         }
-        Self { files, pairs }
+        Self { sources, files, pairs }
     }
 
-    /// Compares what a stream of file `file` returned with that file's reference.
+    /// The words of all references.
+    pub(crate) fn words(&self) -> u64 {
+        let words = self.files.iter().map(Vec::len).sum::<usize>();
+        u64::try_from(words).unwrap_or(u64::MAX)
+    }
+
+    /// Compares what was heard in place of reference `file` with it.
     pub(crate) fn compare(&self, file: usize, got: &[Word]) -> Differences {
         let reference = self.files.get(file).map(Vec::as_slice).unwrap_or_default();
         let texts = |words: &[Word]| words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
@@ -241,7 +257,7 @@ impl References {
             .get(&(first.clone(), second.clone()))
             .map(Vec::as_slice)
             .unwrap_or_default();
-        if places.iter().any(|(file, _)| *file == own) {
+        if places.iter().any(|(file, _)| self.sources.get(*file) == self.sources.get(own)) {
             return 0;
         }
         let length = |(file, at): &(usize, usize)| {
@@ -301,7 +317,7 @@ mod tests {
 
     /// Differences of `got` against the first of `files`, times left out.
     fn compared(files: &[&str], got: &str) -> Differences {
-        let mut found = References::new(files.iter().map(|file| words(file)).collect()).compare(0, &words(got));
+        let mut found = References::new(files.iter().map(|file| words(file)).enumerate().collect()).compare(0, &words(got));
         found.moved = 0;
         found
     }
@@ -311,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_same_words_have_no_differences() {
-        let found = References::new(vec![words(OWN)]).compare(0, &words(OWN));
+        let found = References::new(vec![(0, words(OWN))]).compare(0, &words(OWN));
         assert_eq!(
             found,
             Differences {
@@ -350,6 +366,17 @@ mod tests {
     }
 
     #[test]
+    fn another_form_of_the_same_file_is_no_other_stream() {
+        let other = "four people on friday evening";
+        let found = |source: usize| {
+            let references = References::new(vec![(0, words(OWN)), (source, words(other))]);
+            references.compare(0, &words("i would like to four people on friday check the balance on my account"))
+        };
+        assert_eq!((found(1).crossed, found(1).extra), (4, 0));
+        assert_eq!((found(0).crossed, found(0).extra), (0, 4));
+    }
+
+    #[test]
     fn nothing_returned_is_all_missing_and_a_stray_word_is_extra() {
         assert_eq!(compared(&[OWN], "").missing, 10);
         assert_eq!(compared(&[""], "hello").extra, 1);
@@ -357,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_word_at_another_time_is_moved() {
-        let references = References::new(vec![words(OWN)]);
+        let references = References::new(vec![(0, words(OWN))]);
         let mut got = words(OWN);
         got[3].times = Some((3.1, 3.5));
         got[5].times = None;

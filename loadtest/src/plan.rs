@@ -3,12 +3,14 @@
 //! Reads and checks; sends nothing. Called by `main`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::audio::{Encoding, Recording};
 use crate::wav::Wav;
 
 /// Most streams one scenario may ask for.
@@ -18,16 +20,31 @@ const MAX_FILES: usize = 2000;
 /// Longest run, in seconds.
 const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
 
+/// Most groups of lines.
+const MAX_GROUPS: usize = 64;
+/// Most audio that is kept in memory, all recordings together.
+const MAX_AUDIO_BYTES: u64 = 4 << 30;
+/// Most uploads in flight.
+const MAX_UPLOADS: u32 = 10_000;
+
 /// A scenario, as written in TOML.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
     /// Printed at the head of the report.
     pub(crate) name: String,
-    /// What is streamed.
+    /// What is streamed, and the form in which lines send it unless their group says otherwise.
     pub(crate) audio: AudioPlan,
     /// How much of it.
     pub(crate) load: Load,
+    /// Kinds of lines; without any there is one, which sends as `audio` says.
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
+    /// Moments at which all lines drop and reconnect.
+    #[serde(default)]
+    pub(crate) storms: Vec<Storm>,
+    /// Files sent to `POST /v1/listen` beside the lines.
+    pub(crate) uploads: Option<Uploads>,
     /// Parameters added to the query, for example `model = "nova-3"`; `interim_results=true` is always sent.
     #[serde(default)]
     pub(crate) query: BTreeMap<String, String>,
@@ -44,18 +61,27 @@ pub(crate) struct AudioPlan {
     pub(crate) folder: PathBuf,
     /// Takes only the first so many files in the order of their names.
     pub(crate) max_files: Option<usize>,
+    /// Speed of the reference run, in which every recording is sent once, one at a time.
+    #[serde(default = "one")]
+    pub(crate) reference_speed: f64,
     /// How the samples are sent.
     #[serde(default)]
     pub(crate) send: SendAs,
+    /// Converts to this encoding; unset: that of the file.
+    pub(crate) encoding: Option<Encoding>,
+    /// Converts to 8000 or 16000 Hz; unset: that of the file.
+    pub(crate) sample_rate: Option<u32>,
     /// Audio in one message.
     #[serde(default = "default_chunk_ms")]
     pub(crate) chunk_ms: u32,
     /// 1 is the pace of a phone; 4 sends four seconds of audio each second.
     #[serde(default = "one")]
     pub(crate) speed: f64,
-    /// Speed of the reference run, in which every file is sent once, one at a time.
-    #[serde(default = "one")]
-    pub(crate) reference_speed: f64,
+    /// Puts silences between.
+    pub(crate) silence: Option<Silence>,
+    /// Sends two files at once, in the two channels of a multichannel stream.
+    #[serde(default)]
+    pub(crate) talk_over: bool,
 }
 
 /// How the samples of a file are sent.
@@ -65,24 +91,140 @@ pub(crate) enum SendAs {
     /// The bare samples, described by `encoding`, `sample_rate` and `channels` on the query.
     #[default]
     Raw,
-    /// The bytes of the WAV file, header first.
+    /// The bytes of a WAV file, header first.
     Wav,
+}
+
+/// Silence put into a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Silence {
+    /// After every so many seconds of the file, and at its end.
+    pub(crate) every_s: f64,
+    /// So long.
+    pub(crate) length_s: f64,
+}
+
+impl Silence {
+    /// `every_s` in samples at `rate`.
+    pub(crate) fn every_samples(&self, rate: u32) -> usize {
+        samples_of(self.every_s, rate)
+    }
+
+    /// `length_s` in samples at `rate`.
+    pub(crate) fn length_samples(&self, rate: u32) -> usize {
+        samples_of(self.length_s, rate)
+    }
+}
+
+/// Seconds in samples, rounded to the nearest; 0 for what is no time.
+pub(crate) fn samples_of(seconds: f64, rate: u32) -> usize {
+    let micros = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_micros();
+    usize::try_from((micros * u128::from(rate) + 500_000) / 1_000_000).unwrap_or(usize::MAX)
+}
+
+/// The form in which a group sends its files.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Form {
+    /// As in [`AudioPlan`], like all others.
+    pub(crate) send: SendAs,
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) sample_rate: Option<u32>,
+    pub(crate) silence: Option<Silence>,
+    pub(crate) talk_over: bool,
+    pub(crate) chunk_ms: u32,
+}
+
+impl Form {
+    /// Whether the samples are those of the file.
+    pub(crate) fn sends_the_file(&self) -> bool {
+        self.encoding.is_none() && self.sample_rate.is_none() && self.silence.is_none() && !self.talk_over
+    }
+}
+
+/// A kind of lines. What is unset is as in `[audio]`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Group {
+    /// For the tables.
+    pub(crate) name: String,
+    /// Exactly so many of the lines are of this kind.
+    pub(crate) count: Option<u32>,
+    /// Share of the lines that no `count` takes, against the weights of the other groups; 1 if neither is set.
+    pub(crate) weight: Option<f64>,
+    /// As in `[audio]`, like the six after it.
+    pub(crate) send: Option<SendAs>,
+    /// See above.
+    pub(crate) encoding: Option<Encoding>,
+    /// See above.
+    pub(crate) sample_rate: Option<u32>,
+    /// See above.
+    pub(crate) chunk_ms: Option<u32>,
+    /// See above.
+    pub(crate) speed: Option<f64>,
+    /// See above.
+    pub(crate) silence: Option<Silence>,
+    /// See above.
+    pub(crate) talk_over: Option<bool>,
+    /// Share of the calls that end with a TCP reset somewhere in their middle, 0 to 1.
+    #[serde(default)]
+    pub(crate) hang_up_share: f64,
+    /// The client sends and never reads: one connection, its recording over and over, until the server ends it or the run is over.
+    #[serde(default)]
+    pub(crate) never_reads: bool,
+}
+
+/// All lines drop (TCP reset) and reconnect.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Storm {
+    /// Seconds after the start of the run.
+    pub(crate) at_s: f64,
+    /// The reconnections are spread evenly over this time.
+    #[serde(default)]
+    pub(crate) within_s: f64,
+}
+
+/// Files sent to `POST /v1/listen` from the start to the end of the run, one after the other.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Uploads {
+    /// Most in flight. Without `per_second` so many are in flight all the time, however fast they are answered.
+    pub(crate) parallel: u32,
+    /// Begins so many a second, whether or not earlier ones are answered; one that finds `parallel` in flight is left out and counted.
+    pub(crate) per_second: Option<f64>,
 }
 
 /// How many streams, for how long.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Load {
-    /// Lines that are busy at once. A line makes one call after the other; a call is one connection and one file.
+    /// Lines that are busy at once. A line makes one call after the other; a call is one connection and one recording.
     pub(crate) streams: u32,
     /// The lines begin spread evenly over this time.
     #[serde(default)]
     pub(crate) ramp_s: f64,
+    /// Changes of the number of lines, in the order of time.
+    #[serde(default)]
+    pub(crate) steps: Vec<LoadStep>,
     /// No call begins after this time; those that have begun are finished.
     pub(crate) duration_s: f64,
     /// Results received earlier than this count for the words, not for the delays.
     #[serde(default)]
     pub(crate) warmup_s: f64,
+}
+
+/// A change of the number of lines. Lines that leave finish their call.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoadStep {
+    /// Seconds after the start of the run.
+    pub(crate) at_s: f64,
+    /// Lines from then on.
+    pub(crate) streams: u32,
+    /// The lines that come or go do so spread evenly over this time.
+    #[serde(default)]
+    pub(crate) over_s: f64,
 }
 
 /// Bounds on the figures; a bound on a figure without samples is broken.
@@ -101,6 +243,10 @@ pub(crate) struct Thresholds {
     pub(crate) within_400_ms: Option<f64>,
     /// Time to the first interim, 99 in 100.
     pub(crate) first_interim_p99_ms: Option<f64>,
+    /// From a word's last byte to the first result with it, 99 in 100.
+    pub(crate) transcript_lag_p99_ms: Option<f64>,
+    /// From the last word's last byte to the final that ends the speech, 99 in 100.
+    pub(crate) speech_end_p99_ms: Option<f64>,
     /// From `CloseStream` to the last result, 99 in 100.
     pub(crate) close_p99_ms: Option<f64>,
     /// Our own lateness in sending, 99 in 100: above it the figures say little about the server.
@@ -125,6 +271,18 @@ pub(crate) struct Thresholds {
     pub(crate) moved_words: Option<u64>,
     /// Word error rate against the transcripts, in percent.
     pub(crate) word_error_percent: Option<f64>,
+    /// Time from a storm to the answer of the upgrade that replaces a dropped call, 99 in 100.
+    pub(crate) reconnect_p99_ms: Option<f64>,
+    /// Time from the request to the whole answer of an upload, 95 in 100.
+    pub(crate) upload_p95_ms: Option<f64>,
+    /// Least audio of completed uploads, in seconds a second.
+    pub(crate) upload_audio_per_second: Option<f64>,
+    /// Most uploads answered with 429 or 503.
+    pub(crate) uploads_refused: Option<u64>,
+    /// Most uploads that failed.
+    pub(crate) uploads_failed: Option<u64>,
+    /// Most words of uploads that are not as in the reference upload, of all kinds together.
+    pub(crate) upload_words: Option<u64>,
 }
 
 fn default_chunk_ms() -> u32 {
@@ -144,6 +302,109 @@ pub(crate) struct Item {
     pub(crate) transcript: Option<String>,
 }
 
+/// A kind of lines with everything settled.
+#[derive(Debug)]
+pub(crate) struct LineKind {
+    /// For the tables.
+    pub(crate) name: String,
+    /// How the lines send.
+    pub(crate) form: Form,
+    /// Times real time.
+    pub(crate) speed: f64,
+    /// Share of calls that we reset.
+    pub(crate) hang_up_share: f64,
+    /// Whether the client never reads.
+    pub(crate) never_reads: bool,
+    /// What the lines play, as indices into [`Program::recordings`], one for each file.
+    pub(crate) plays: Vec<usize>,
+    share: Share,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Share {
+    Count(u32),
+    Weight(f64),
+}
+
+/// A recording in the form of one group.
+#[derive(Debug)]
+pub(crate) struct Track {
+    /// What is sent.
+    pub(crate) recording: Recording,
+    /// Audio in one message, as the reference run sends it.
+    pub(crate) chunk_ms: u32,
+}
+
+/// Everything that is sent in a run. Groups of the same form share their recordings.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// The files.
+    pub(crate) items: Vec<Item>,
+    /// What lines play.
+    pub(crate) recordings: Vec<Track>,
+    /// Kinds of lines, in the order of the scenario.
+    pub(crate) kinds: Vec<LineKind>,
+}
+
+impl Program {
+    /// Brings `items` into the forms of the groups of `scenario`.
+    ///
+    /// # Errors
+    /// Files that cannot be converted, or too much of them.
+    pub(crate) fn new(scenario: &Scenario, items: Vec<Item>) -> Result<Self> {
+        let (mut recordings, mut kinds): (Vec<Track>, Vec<LineKind>) = (Vec::new(), Vec::new());
+        let mut bytes = 0_u64;
+        for mut kind in scenario.kinds() {
+            if let Some(same) = kinds.iter().find(|other| other.form == kind.form) {
+                kind.plays.clone_from(&same.plays);
+            } else {
+                for (index, item) in items.iter().enumerate() {
+                    let beside = index.saturating_add(1) % items.len();
+                    let second = items.get(beside).unwrap_or(item);
+                    let recording = Recording::new(&kind.form, (index, &item.wav), (beside, &second.wav))?;
+                    ensure!(recording.frames > 0, "{}: no audio", recording.name);
+                    bytes = bytes.saturating_add(u64::try_from(recording.bytes().len())?);
+                    ensure!(
+                        bytes <= MAX_AUDIO_BYTES,
+                        "the recordings take over {MAX_AUDIO_BYTES} bytes: set audio.max_files"
+                    );
+                    kind.plays.push(recordings.len());
+                    recordings.push(Track {
+                        recording,
+                        chunk_ms: kind.form.chunk_ms,
+                    });
+                }
+            }
+            kinds.push(kind);
+        }
+        Ok(Self { items, recordings, kinds })
+    }
+
+    /// The kind of each of `streams` lines: first the groups with a count, then the others so that every beginning has their mix.
+    pub(crate) fn kinds_of_lines(&self, streams: u32) -> Vec<usize> {
+        let mut out: Vec<usize> = Vec::new();
+        let mut weights: Vec<(usize, f64, f64)> = Vec::new();
+        for (index, kind) in self.kinds.iter().enumerate() {
+            match kind.share {
+                Share::Count(count) => (0..count).for_each(|_| out.push(index)),
+                Share::Weight(weight) => weights.push((index, weight, 0.0)),
+            }
+        }
+        let total: f64 = weights.iter().map(|(_, weight, _)| weight).sum();
+        let wanted = usize::try_from(streams).unwrap_or(usize::MAX);
+        while out.len() < wanted {
+            weights.iter_mut().for_each(|(_, weight, due)| *due += *weight / total);
+            let Some(most) = weights.iter_mut().max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0))) else {
+                break;
+            };
+            most.2 -= 1.0;
+            out.push(most.0);
+        }
+        out.truncate(wanted);
+        out
+    }
+}
+
 impl Scenario {
     /// Reads and checks `path`.
     ///
@@ -151,21 +412,52 @@ impl Scenario {
     /// The file cannot be read or parsed, has unknown keys, or asks for something out of range.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let mut scenario: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        scenario.check().with_context(|| path.display().to_string())?;
+        let mut scenario = Self::parse(&text).with_context(|| path.display().to_string())?;
         scenario.audio.folder = path.parent().unwrap_or(Path::new(".")).join(&scenario.audio.folder);
         Ok(scenario)
     }
 
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// It cannot be parsed, has unknown keys, or asks for something out of range.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let scenario: Self = toml::from_str(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
     fn check(&self) -> Result<()> {
+        self.check_load()?;
+        self.check_groups()?;
+        for storm in &self.storms {
+            ensure!(
+                storm.at_s >= 0.0 && storm.within_s >= 0.0 && storm.at_s + storm.within_s <= self.load.duration_s,
+                "a storm must lie between the start and the end of the run"
+            );
+        }
+        if let Some(uploads) = &self.uploads {
+            ensure!(
+                (1..=MAX_UPLOADS).contains(&uploads.parallel),
+                "uploads.parallel must lie between 1 and {MAX_UPLOADS}"
+            );
+            ensure!(
+                uploads.per_second.is_none_or(|rate| (0.001..=10_000.0).contains(&rate)),
+                "uploads.per_second must lie between 0.001 and 10000"
+            );
+        }
+        for key in ["encoding", "sample_rate", "channels", "interim_results", "multichannel"] {
+            ensure!(!self.query.contains_key(key), "query.{key} is set by the tool");
+        }
+        Ok(())
+    }
+
+    fn check_load(&self) -> Result<()> {
         let load = &self.load;
+        let least = if self.uploads.is_some() { 0 } else { 1 };
         ensure!(
-            (1..=MAX_STREAMS).contains(&load.streams),
-            "load.streams must lie between 1 and {MAX_STREAMS}"
-        );
-        ensure!(
-            (10..=10_000).contains(&self.audio.chunk_ms),
-            "audio.chunk_ms must lie between 10 and 10000"
+            (least..=MAX_STREAMS).contains(&load.streams),
+            "load.streams must lie between {least} and {MAX_STREAMS}"
         );
         for (name, seconds) in [
             ("duration_s", load.duration_s),
@@ -178,16 +470,121 @@ impl Scenario {
             );
         }
         ensure!(load.ramp_s <= load.duration_s, "load.ramp_s is longer than load.duration_s");
-        for (name, speed) in [("speed", self.audio.speed), ("reference_speed", self.audio.reference_speed)] {
-            ensure!((0.1..=1000.0).contains(&speed), "audio.{name} must lie between 0.1 and 1000");
+        let mut end = load.ramp_s;
+        for step in &load.steps {
+            ensure!(step.streams <= MAX_STREAMS, "load.steps: over {MAX_STREAMS} streams");
+            ensure!(
+                step.at_s >= end && step.over_s >= 0.0,
+                "load.steps: the step at {} s begins before the one before it is done",
+                step.at_s
+            );
+            end = step.at_s + step.over_s;
         }
-        for key in ["encoding", "sample_rate", "channels", "interim_results"] {
-            ensure!(!self.query.contains_key(key), "query.{key} is set by the tool");
-        }
-        if self.query.get("multichannel").is_some_and(|value| value != "false") {
-            bail!("query.multichannel is not supported: results of several channels cannot be told apart in the comparison");
-        }
+        ensure!(end <= load.duration_s, "load.steps go on after load.duration_s");
         Ok(())
+    }
+
+    fn check_groups(&self) -> Result<()> {
+        ensure!(self.groups.len() <= MAX_GROUPS, "over {MAX_GROUPS} groups");
+        let within = |what: &str, chunk_ms: u32, speed: f64, rate: Option<u32>, silence: Option<Silence>| -> Result<()> {
+            ensure!((10..=10_000).contains(&chunk_ms), "{what}: chunk_ms must lie between 10 and 10000");
+            ensure!((0.1..=1000.0).contains(&speed), "{what}: a speed must lie between 0.1 and 1000");
+            ensure!(
+                rate.is_none_or(|rate| [8000, 16_000].contains(&rate)),
+                "{what}: sample_rate must be 8000 or 16000"
+            );
+            ensure!(
+                silence.is_none_or(|silence| (0.1..=3600.0).contains(&silence.every_s) && (0.0..=600.0).contains(&silence.length_s)),
+                "{what}: silence.every_s must lie between 0.1 and 3600, silence.length_s between 0 and 600"
+            );
+            Ok(())
+        };
+        let audio = &self.audio;
+        within("audio", audio.chunk_ms, audio.speed, audio.sample_rate, audio.silence)?;
+        within("audio, reference run", audio.chunk_ms, audio.reference_speed, None, None)?;
+        for (group, kind) in self.groups.iter().zip(self.kinds()) {
+            let what = format!("group {}", group.name);
+            within(&what, kind.form.chunk_ms, kind.speed, kind.form.sample_rate, kind.form.silence)?;
+            ensure!(
+                (0.0..=1.0).contains(&group.hang_up_share),
+                "{what}: hang_up_share must lie between 0 and 1"
+            );
+            ensure!(group.count.is_none() || group.weight.is_none(), "{what} has a count and a weight");
+            ensure!(
+                group.weight.is_none_or(|weight| (0.001..=1000.0).contains(&weight)),
+                "{what}: weight must lie between 0.001 and 1000"
+            );
+        }
+        let counted = self.groups.iter().filter_map(|group| group.count).fold(0, u32::saturating_add);
+        let most = self.most_streams();
+        ensure!(
+            counted <= most,
+            "the groups' counts make {counted}, there are at most {most} streams"
+        );
+        let all_counted = !self.groups.is_empty() && self.groups.iter().all(|group| group.count.is_some());
+        ensure!(
+            !all_counted || counted == most,
+            "all groups have counts, which make {counted} and not the number of streams"
+        );
+        Ok(())
+    }
+
+    /// The kinds of lines, without recordings.
+    fn kinds(&self) -> Vec<LineKind> {
+        let audio = &self.audio;
+        let only = [Group {
+            name: "lines".to_owned(),
+            ..Group::default()
+        }];
+        let groups = if self.groups.is_empty() { only.as_slice() } else { &self.groups };
+        let kind = |group: &Group| LineKind {
+            name: group.name.clone(),
+            form: Form {
+                send: group.send.unwrap_or(audio.send),
+                encoding: group.encoding.or(audio.encoding),
+                sample_rate: group.sample_rate.or(audio.sample_rate),
+                silence: group.silence.or(audio.silence),
+                talk_over: group.talk_over.unwrap_or(audio.talk_over),
+                chunk_ms: group.chunk_ms.unwrap_or(audio.chunk_ms),
+            },
+            speed: group.speed.unwrap_or(audio.speed),
+            hang_up_share: group.hang_up_share,
+            never_reads: group.never_reads,
+            plays: Vec::new(),
+            share: group.count.map_or_else(|| Share::Weight(group.weight.unwrap_or(1.0)), Share::Count),
+        };
+        groups.iter().map(kind).collect()
+    }
+
+    /// Most lines at any time.
+    pub(crate) fn most_streams(&self) -> u32 {
+        let steps = self.load.steps.iter().map(|step| step.streams);
+        steps.fold(self.load.streams, u32::max)
+    }
+
+    /// When line `line` makes calls, as ranges of seconds after the start of the run.
+    pub(crate) fn line_times(&self, line: u32) -> Vec<Range<f64>> {
+        let load = &self.load;
+        let first = LoadStep {
+            at_s: 0.0,
+            streams: load.streams,
+            over_s: load.ramp_s,
+        };
+        let mut times: Vec<Range<f64>> = Vec::new();
+        let (mut before, mut since) = (0_u32, None);
+        for step in std::iter::once(&first).chain(&load.steps) {
+            let after = step.streams;
+            let spread = |part: u32, whole: u32| step.at_s + step.over_s * f64::from(part) / f64::from(whole.max(1));
+            if line >= before && line < after {
+                since = Some(spread(line.saturating_sub(before), after.saturating_sub(before)));
+            } else if line < before && line >= after {
+                let end = spread(before.saturating_sub(line).saturating_sub(1), before.saturating_sub(after));
+                times.extend(since.take().map(|start| start..end));
+            }
+            before = after;
+        }
+        times.extend(since.map(|start| start..load.duration_s));
+        times
     }
 
     /// Reads the files of the folder, in the order of their names, with their transcripts.
@@ -220,11 +617,6 @@ impl Scenario {
             })
             .collect()
     }
-
-    /// When line `line` makes its first call, after the start of the run.
-    pub(crate) fn line_start(&self, line: u32) -> Duration {
-        Duration::from_secs_f64(self.load.ramp_s * f64::from(line) / f64::from(self.load.streams.max(1)))
-    }
 }
 
 /// Transcripts by file name (without folders), from a tab-separated table with a header line; empty if there is no such file.
@@ -248,24 +640,60 @@ fn manifest(path: &Path) -> Result<HashMap<String, String>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     const GOOD: &str = "name = \"x\"\n[audio]\nfolder = \"f\"\n[load]\nstreams = 4\nramp_s = 2.0\nduration_s = 10.0\n";
 
     fn parse(text: &str) -> Result<Scenario> {
-        let scenario: Scenario = toml::from_str(text)?;
-        scenario.check()?;
-        Ok(scenario)
+        Scenario::parse(text)
     }
 
     #[test]
     fn lines_begin_spread_over_the_ramp() {
         let scenario = parse(GOOD).unwrap();
-        let starts: Vec<u128> = (0..4).map(|line| scenario.line_start(line).as_millis()).collect();
-        assert_eq!(starts, [0, 500, 1000, 1500]);
-        assert_eq!(scenario.audio.send, SendAs::Raw);
+        let times: Vec<_> = (0..5).map(|line| scenario.line_times(line)).collect();
+        assert_eq!(times, [vec![0.0..10.0], vec![0.5..10.0], vec![1.0..10.0], vec![1.5..10.0], vec![]]);
+    }
+
+    #[test]
+    fn lines_come_and_go_by_the_steps() {
+        let steps = "duration_s = 10.0\nsteps = [{ at_s = 4, streams = 2, over_s = 2 }, { at_s = 7, streams = 5 }]\n";
+        let scenario = parse(&GOOD.replace("duration_s = 10.0\n", steps)).unwrap();
+        assert_eq!(scenario.most_streams(), 5);
+        assert_eq!(scenario.line_times(0), [0.0..10.0]);
+        assert_eq!(scenario.line_times(2), [1.0..5.0, 7.0..10.0], "the last to come is the first to go");
+        assert_eq!(scenario.line_times(3), [1.5..4.0, 7.0..10.0]);
+        assert_eq!(scenario.line_times(4), [7.0..10.0]);
+    }
+
+    fn mix(groups: &str, streams: u32) -> Vec<usize> {
+        let text = GOOD.replace("streams = 4", &format!("streams = {streams}"));
+        let scenario = parse(&format!("{text}{groups}")).unwrap();
+        let program = Program::new(&scenario, Vec::new()).unwrap();
+        program.kinds_of_lines(streams)
+    }
+
+    #[test]
+    fn every_beginning_has_the_mix_of_the_weights() {
+        let two = "[[groups]]\nname = \"a\"\nweight = 3\n[[groups]]\nname = \"b\"\n";
+        assert_eq!(mix(two, 8), [0, 0, 1, 0, 0, 0, 1, 0]);
+        let counted = "[[groups]]\nname = \"a\"\n[[groups]]\nname = \"b\"\ncount = 2\n";
+        assert_eq!(mix(counted, 4), [1, 1, 0, 0]);
+        assert_eq!(mix("", 3), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_group_takes_from_audio_what_it_does_not_say() {
+        let text = GOOD.replace("folder = \"f\"", "folder = \"f\"\nencoding = \"alaw\"\nspeed = 2");
+        let scenario = parse(&format!(
+            "{text}[[groups]]\nname = \"a\"\nspeed = 3.0\nchunk_ms = 50\n[[groups]]\nname = \"b\"\n"
+        ))
+        .unwrap();
+        let kinds = scenario.kinds();
+        assert_eq!((kinds[0].form.encoding, kinds[0].form.chunk_ms), (Some(Encoding::Alaw), 50));
+        assert_eq!((kinds[0].speed, kinds[1].speed, kinds[1].form.chunk_ms), (3.0, 2.0, 20));
     }
 
     #[test]
@@ -281,6 +709,20 @@ mod tests {
             ("[load]", "[query]\nencoding = \"opus\"\n[load]"),
             ("[load]", "[query]\nmultichannel = \"true\"\n[load]"),
             ("[load]", "[thresholds]\np98_ms = 3.0\n[load]"),
+            ("[load]", "[[groups]]\nname = \"a\"\ncount = 5\n[load]"),
+            ("[load]", "[[groups]]\nname = \"a\"\ncount = 3\n[load]"),
+            ("[load]", "[[groups]]\nname = \"a\"\ncount = 4\nweight = 1\n[load]"),
+            ("[load]", "[[groups]]\nname = \"a\"\nsample_rate = 11025\n[load]"),
+            ("[load]", "[[groups]]\nname = \"a\"\nhang_up_share = 1.1\n[load]"),
+            (
+                "[load]",
+                "[[groups]]\nname = \"a\"\nsilence = { every_s = 0, length_s = 1 }\n[load]",
+            ),
+            ("[load]", "[[storms]]\nat_s = 9.5\nwithin_s = 1\n[load]"),
+            ("[load]", "[uploads]\nparallel = 0\n[load]"),
+            ("[load]", "[uploads]\nparallel = 1\nper_second = 0\n[load]"),
+            ("[load]", "[load]\nsteps = [{ at_s = 1, streams = 2 }]"),
+            ("[load]", "[load]\nsteps = [{ at_s = 9, streams = 2, over_s = 2 }]"),
         ] {
             assert!(parse(&GOOD.replace(from, to)).is_err(), "{to}");
         }
@@ -292,10 +734,11 @@ mod tests {
         let mut seen = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let scenario = Scenario::read(&entry.unwrap().path()).unwrap();
-            assert!(!scenario.items().unwrap().is_empty());
+            let program = Program::new(&scenario, scenario.items().unwrap()).unwrap();
+            assert!(!program.recordings.is_empty());
             seen += 1;
         }
-        assert!(seen >= 2);
+        assert!(seen >= 3);
     }
 
     #[test]

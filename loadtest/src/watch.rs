@@ -7,9 +7,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::call::{Outcome, Target, call};
+use crate::audio::Recording;
+use crate::call::{Manner, Outcome, Target, call};
 use crate::latency::{Measure, Timed};
+use crate::plan::SendAs;
+use crate::view::View;
 use crate::wav::Wav;
+
+/// Audio in one message.
+const CHUNK_MS: u32 = 20;
 
 /// Widest line that an interim may take on a terminal: a wrapped line cannot be overwritten.
 const WIDTH: usize = 78;
@@ -20,17 +26,19 @@ const WIDTH: usize = 78;
 /// A file that cannot be sent, or a call that does not complete.
 pub(crate) async fn watch(file: &Path, target: &Target, speed: f64, interim: bool) -> Result<()> {
     let wav = Wav::read(file)?;
+    let recording = Recording::of_file(SendAs::Raw, 0, &wav);
     let overwrite = std::io::stdout().is_terminal();
     let mut response = Measure::new()?;
     let mut broken_pipe = None;
     println!(
         "{}: {:.1} s of {} at {} Hz",
         wav.name(),
-        wav.seconds(),
-        wav.encoding,
+        recording.seconds(),
+        wav.encoding.name(),
         wav.sample_rate
     );
-    let seen = call(target, &wav, speed, |timed, transcript| {
+    let manner = Manner::whole(speed, CHUNK_MS);
+    let seen = call(target, &recording, &manner, &View::new()?, |timed, transcript| {
         if timed.covers_new
             && let Some(ms) = timed.response_ms
         {
@@ -49,8 +57,9 @@ pub(crate) async fn watch(file: &Path, target: &Target, speed: f64, interim: boo
     }
     match seen.outcome {
         Outcome::Completed => {}
-        Outcome::Refused(status) => bail!("the server has no room for the stream: it answered {status}"),
+        Outcome::Refused(refusal) => bail!("the server has no room for the stream: it answered {}", refusal.status),
         Outcome::Failed(reason) => bail!("the call failed: {reason}"),
+        outcome => bail!("the call ended in an odd way: {outcome:?}"),
     }
     match response.summary() {
         Some(s) => println!(

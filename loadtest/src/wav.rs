@@ -1,11 +1,13 @@
-//! Reads WAV files for sending: finds the samples, leaves them encoded as they are.
+//! Reads WAV files for sending: finds the samples, leaves them encoded as they are. Writes headers.
 //!
-//! Takes 16-bit linear, mu-law and A-law. Does not decode or resample: what is in the file is what a phone would send.
-//! Called by `plan` (folders) and `watch` (one file).
+//! Takes 16-bit linear, mu-law and A-law. Does not decode: see `audio`. Called by `plan` (folders) and `watch` (one file).
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+
+use crate::audio::Encoding;
 
 /// Longest file that is taken: an alignment of its words must stay small.
 const MAX_SECONDS: u32 = 1800;
@@ -18,19 +20,17 @@ pub(crate) struct Wav {
     /// Where it was read from.
     pub(crate) path: PathBuf,
     /// The whole file.
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where the samples begin in `bytes`.
     data_start: usize,
     /// One past the last whole frame in `bytes`.
     data_end: usize,
-    /// The name that the query parameter `encoding` takes: `linear16`, `mulaw` or `alaw`.
-    pub(crate) encoding: &'static str,
+    /// How the samples are written.
+    pub(crate) encoding: Encoding,
     /// Frames a second.
     pub(crate) sample_rate: u32,
     /// Interleaved channels.
     pub(crate) channels: u16,
-    /// Bytes of one frame (one sample of every channel).
-    frame_bytes: usize,
     /// Length in frames.
     pub(crate) frames: u32,
 }
@@ -48,7 +48,11 @@ impl Wav {
         Self::parse(path, bytes).with_context(named)
     }
 
-    fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+    /// Takes `bytes` as the file `path`.
+    ///
+    /// # Errors
+    /// As [`Wav::read`].
+    pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         ensure!(
             bytes.get(..4) == Some(b"RIFF") && bytes.get(8..12) == Some(b"WAVE"),
             "not a WAV file"
@@ -74,7 +78,7 @@ impl Wav {
     }
 
     fn assemble(path: &Path, bytes: Vec<u8>, start: usize, end: usize, format: &Format) -> Result<Self> {
-        let frame_bytes = usize::from(format.channels).saturating_mul(format.sample_bytes);
+        let frame_bytes = usize::from(format.channels).saturating_mul(format.encoding.sample_bytes());
         let frames = end.saturating_sub(start).checked_div(frame_bytes).context("no channels")?;
         ensure!(frames > 0, "no audio in it");
         let frames = u32::try_from(frames)?;
@@ -85,13 +89,12 @@ impl Wav {
         let data_end = start.saturating_add(usize::try_from(frames)?.saturating_mul(frame_bytes));
         Ok(Self {
             path: path.to_path_buf(),
-            bytes,
+            bytes: bytes.into(),
             data_start: start,
             data_end,
             encoding: format.encoding,
             sample_rate: format.sample_rate,
             channels: format.channels,
-            frame_bytes,
             frames,
         })
     }
@@ -103,30 +106,47 @@ impl Wav {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// Length in seconds.
-    pub(crate) fn seconds(&self) -> f64 {
-        f64::from(self.frames) / f64::from(self.sample_rate)
+    /// The samples.
+    pub(crate) fn data(&self) -> Bytes {
+        self.bytes.slice(self.data_start..self.data_end)
     }
 
-    /// Chunk `index` of `chunk_frames` frames each; empty past the end. With `header` the bytes before the samples go with chunk 0,
-    /// so that the chunks together are the file.
-    pub(crate) fn chunk(&self, index: u32, chunk_frames: u32, header: bool) -> &[u8] {
-        let offset = |chunk: u64| {
-            let frame = chunk.saturating_mul(u64::from(chunk_frames)).min(u64::from(self.frames));
-            let byte = usize::try_from(frame).unwrap_or(usize::MAX).saturating_mul(self.frame_bytes);
-            self.data_start.saturating_add(byte).min(self.data_end)
-        };
-        let start = if header && index == 0 { 0 } else { offset(u64::from(index)) };
-        self.bytes
-            .get(start..offset(u64::from(index).saturating_add(1)))
-            .unwrap_or_default()
+    /// The file up to the end of its samples.
+    pub(crate) fn file(&self) -> Bytes {
+        self.bytes.slice(..self.data_end)
     }
+
+    /// Bytes before the samples.
+    pub(crate) fn header_bytes(&self) -> usize {
+        self.data_start
+    }
+}
+
+/// A header of 44 bytes for `data_bytes` bytes of samples.
+pub(crate) fn header(encoding: Encoding, channels: u16, sample_rate: u32, data_bytes: u32) -> Vec<u8> {
+    let (tag, bits): (u16, u16) = match encoding {
+        Encoding::Linear16 => (1, 16),
+        Encoding::Alaw => (6, 8),
+        Encoding::Mulaw => (7, 8),
+    };
+    let frame_bytes = (bits / 8).saturating_mul(channels);
+    let mut out = b"RIFF".to_vec();
+    out.extend(data_bytes.saturating_add(36).to_le_bytes());
+    out.extend(b"WAVEfmt \x10\0\0\0");
+    out.extend(tag.to_le_bytes());
+    out.extend(channels.to_le_bytes());
+    out.extend(sample_rate.to_le_bytes());
+    out.extend(sample_rate.saturating_mul(u32::from(frame_bytes)).to_le_bytes());
+    out.extend(frame_bytes.to_le_bytes());
+    out.extend(bits.to_le_bytes());
+    out.extend(b"data");
+    out.extend(data_bytes.to_le_bytes());
+    out
 }
 
 /// What the `fmt ` chunk says.
 struct Format {
-    encoding: &'static str,
-    sample_bytes: usize,
+    encoding: Encoding,
     channels: u16,
     sample_rate: u32,
 }
@@ -141,16 +161,15 @@ impl Format {
             // Extensible: the first two bytes of the sub-format are the tag.
             tag = u16_at(body, 24)?;
         }
-        let (encoding, sample_bytes) = match (tag, bits) {
-            (1, 16) => ("linear16", 2),
-            (6, 8) => ("alaw", 1),
-            (7, 8) => ("mulaw", 1),
+        let encoding = match (tag, bits) {
+            (1, 16) => Encoding::Linear16,
+            (6, 8) => Encoding::Alaw,
+            (7, 8) => Encoding::Mulaw,
             _ => bail!("codec {tag} with {bits} bits: only 16-bit linear, mu-law and A-law are taken"),
         };
         ensure!(channels > 0 && sample_rate > 0, "{channels} channels at {sample_rate} Hz");
         Ok(Self {
             encoding,
-            sample_bytes,
             channels,
             sample_rate,
         })
@@ -189,22 +208,20 @@ mod tests {
     fn finds_the_samples_behind_other_chunks_and_a_lying_size() {
         let data: Vec<u8> = (0..=20).collect();
         let wav = Wav::parse(Path::new("a.wav"), file(1, 16, 2, &data, u32::MAX)).unwrap();
-        assert_eq!((wav.encoding, wav.channels, wav.frames), ("linear16", 2, 5));
-        assert_eq!(wav.chunk(0, 2, false), &data[..8]);
-        assert_eq!(
-            wav.chunk(2, 2, false),
-            &data[16..20],
-            "the last chunk is shorter and holds whole frames only"
-        );
-        assert!(wav.chunk(3, 2, false).is_empty());
+        assert_eq!((wav.encoding, wav.channels, wav.frames), (Encoding::Linear16, 2, 5));
+        assert_eq!(wav.data(), &data[..20], "whole frames only");
+        assert_eq!(wav.file().len(), wav.header_bytes() + 20);
     }
 
     #[test]
-    fn with_header_the_chunks_are_the_file() {
-        let bytes = file(7, 8, 1, &[9; 10], 10);
-        let wav = Wav::parse(Path::new("a.wav"), bytes.clone()).unwrap();
-        let joined: Vec<u8> = (0..4).flat_map(|k| wav.chunk(k, 3, true).to_vec()).collect();
-        assert_eq!(joined, bytes);
+    fn its_own_headers_are_read_back() {
+        for (encoding, channels) in [(Encoding::Linear16, 1), (Encoding::Alaw, 2), (Encoding::Mulaw, 2)] {
+            let mut bytes = header(encoding, channels, 16_000, 8);
+            bytes.extend([9; 8]);
+            let wav = Wav::parse(Path::new("a.wav"), bytes).unwrap();
+            assert_eq!((wav.encoding, wav.channels, wav.sample_rate), (encoding, channels, 16_000));
+            assert_eq!((wav.header_bytes(), &wav.data()[..]), (44, &[9; 8][..]));
+        }
     }
 
     #[test]
