@@ -15,15 +15,17 @@
 )]
 
 mod common;
+#[path = "common/skipped.rs"]
+mod skipped;
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::audio::{Tape, Wav};
 use common::{Server, word_at};
 use serde_json::{Value, json};
+use skipped::skipped;
 
 /// The newest version when this was written.
 const NEWEST: &str = "7.17.0";
@@ -85,28 +87,17 @@ fn run(trouble: &str, command: &mut Command) -> Result<Output, String> {
     ))
 }
 
-/// Notes that a test could not be run.
-fn skipped(test: &str, reason: &str) {
-    eprintln!("skipped: {test}: {reason}");
-    let mut file = File::options()
-        .create(true)
-        .append(true)
-        .open(target().join("skipped.txt"))
-        .unwrap();
-    writeln!(file, "{test}: {reason}").unwrap();
-}
-
 /// Sound from frame 6 to frame 30: words at 8, 12, 16, 20, 24, 28.
 fn tape() -> Tape {
     Tape::new(16_000).silence(0.48).speech(1.92).silence(0.48)
 }
 
 /// Runs one of the scripts against a server; none if it cannot be run here.
-fn jobs(test: &str, version: &str, script: &str) -> Option<Value> {
+fn jobs(version: &str, script: &str) -> Option<Value> {
     let python = match interpreter(version) {
         Ok(python) => python,
         Err(reason) => {
-            skipped(test, &reason);
+            skipped(&reason);
             return None;
         }
     };
@@ -162,7 +153,7 @@ fn assert_done(outcome: &Value) {
 
 #[test]
 fn check_21_the_newest_python_client_does_a_live_and_a_file_job() {
-    let Some(outcome) = jobs("check_21_the_newest_python_client_does_a_live_and_a_file_job", NEWEST, "modern.py") else {
+    let Some(outcome) = jobs(NEWEST, "modern.py") else {
         return;
     };
     assert_done(&outcome);
@@ -171,11 +162,7 @@ fn check_21_the_newest_python_client_does_a_live_and_a_file_job() {
 
 #[test]
 fn check_21_the_python_client_of_version_3_does_a_live_and_a_file_job() {
-    let Some(outcome) = jobs(
-        "check_21_the_python_client_of_version_3_does_a_live_and_a_file_job",
-        OLD,
-        "classic.py",
-    ) else {
+    let Some(outcome) = jobs(OLD, "classic.py") else {
         return;
     };
     assert_done(&outcome);

@@ -16,6 +16,8 @@
 
 #[path = "gpu/rig.rs"]
 mod rig;
+#[path = "common/skipped.rs"]
+mod skipped;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,11 +1,10 @@
 //! What GPU tests share: the driver library and compiler, models, chunks.
 
 use std::ffi::c_char;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::skipped::skipped;
 use hark::audio::{AudioSpec, Intake};
 use hark::engine::Engine;
 use hark::engine::batch::{Batch, Chunk, Slot, Token};
@@ -98,20 +97,6 @@ impl Rig {
         // SAFETY: the library is open already; opening it again gives the same one.
         Some(Log(unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.unwrap()))
     }
-}
-
-/// Says that the running test was skipped, and why, where `scripts/test` counts it.
-fn skipped(reason: &str) {
-    let thread = std::thread::current();
-    let line = format!("{}: {reason}", thread.name().unwrap_or("a test"));
-    eprintln!("skipped: {line}");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(target.join("skipped.txt"))
-        .unwrap();
-    writeln!(file, "{line}").unwrap();
 }
 
 /// The library that cargo built beside this test.

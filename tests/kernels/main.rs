@@ -11,7 +11,11 @@
     reason = "tests"
 )]
 
+#[path = "../common/skipped.rs"]
+mod skipped;
+
 mod depthwise_conv;
+mod device;
 mod layer_norm;
 mod limits;
 mod linear;

@@ -1,16 +1,18 @@
 //! What kernel tests share: compiled modules, an emulated card with typed memory, reproducible data, comparison.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
+use hark::gpu::Shape;
 use hark::gpu::kernels::SOURCES;
 use hark::gpu::nvrtc::Compiler;
 use hark::ops::rows::Row;
 use ptx_emulator::{Launch, Memory, Module, Options, Order, Params};
+
+use crate::device::{self, Twin};
+use crate::skipped::skipped;
 
 /// One architecture for each path through the sources: without asynchronous copies, with them, and the newest.
 const ARCHITECTURES: [&str; 3] = ["compute_75", "compute_80", "compute_90"];
@@ -47,27 +49,25 @@ pub(crate) fn compiler() -> Option<Compiler> {
     }
 }
 
-/// Says that the running test was skipped, and why, where `scripts/test` counts it.
-fn skipped(reason: &str) {
-    let thread = std::thread::current();
-    let line = format!("{}: {reason}", thread.name().unwrap_or("a test"));
-    eprintln!("skipped: {line}");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(target.join("skipped.txt"))
-        .unwrap();
-    writeln!(file, "{line}").unwrap();
-}
-
-/// Runs `test` on a fresh card for each architecture, with warps and blocks in order and shuffled.
+/// Runs `test` on a fresh card for each architecture, with warps and blocks in order and shuffled; beside a real card once, with the
+/// architecture that is nearest to it.
 pub(crate) fn each(file: &str, mut test: impl FnMut(&mut Card<'_>)) {
-    for (arch, module) in modules(file).iter().flat_map(|modules| modules.iter()) {
-        for order in [Order::InOrder, Order::Shuffled(7)] {
+    let capability = device::card().map(|gpu| gpu.found().device.capability);
+    let number = |arch: &str| arch.trim_start_matches("compute_").parse::<i32>().unwrap();
+    let suits = |arch: &str| capability.is_none_or(|(major, minor)| number(arch) <= 10 * major + minor);
+    let (modules, mut orders) = (modules(file), vec![Order::InOrder, Order::Shuffled(7)]);
+    let mut modules: Vec<&(&str, Module)> = modules.iter().flat_map(|modules| modules.iter()).collect();
+    if capability.is_some() {
+        modules = modules.into_iter().rfind(|(arch, _)| suits(arch)).into_iter().collect();
+        orders.truncate(1);
+    }
+    for (arch, module) in modules {
+        for order in orders.iter().copied() {
             test(&mut Card {
+                file,
                 module,
                 memory: Memory::new(),
+                kinds: BTreeMap::new(),
                 order,
                 name: format!("{file} for {arch}, {order:?}"),
             });
@@ -77,8 +77,11 @@ pub(crate) fn each(file: &str, mut test: impl FnMut(&mut Card<'_>)) {
 
 /// An emulated card with one source file loaded.
 pub(crate) struct Card<'a> {
+    file: &'a str,
     module: &'a Module,
     memory: Memory,
+    /// What lies in each allocation.
+    kinds: BTreeMap<u64, Kind>,
     order: Order,
     name: String,
 }
@@ -86,7 +89,9 @@ pub(crate) struct Card<'a> {
 impl Card<'_> {
     /// Room for `count` values that nothing has written yet: to read one is a fault.
     pub(crate) fn room<T: Value>(&mut self, count: usize) -> u64 {
-        self.memory.alloc(count * size_of::<T>()).unwrap()
+        let place = self.memory.alloc(count * size_of::<T>()).unwrap();
+        self.kinds.insert(place, T::KIND);
+        place
     }
 
     /// A copy of `values`.
@@ -137,8 +142,16 @@ impl Card<'_> {
             order: self.order,
             ..Options::default() // with all checks
         };
+        let gpu = device::card();
+        let twin = gpu.as_deref().map(|gpu| {
+            let shape = Shape { grid, block, shared };
+            Twin::run(gpu, self.file, kernel, shape, args, &self.memory)
+        });
         if let Err(fault) = self.module.launch(&self.memory, kernel, &launch, &options) {
             panic!("{fault}");
+        }
+        if let (Some(twin), Some(gpu)) = (twin, gpu) {
+            twin.settle(&gpu, &self.memory, &self.kinds);
         }
     }
 }
@@ -183,15 +196,27 @@ impl From<f32> for Arg {
     }
 }
 
+/// How the bytes of a value are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Half,
+    Short,
+    Float,
+    Int,
+}
+
 /// What lies in a card's memory.
 pub(crate) trait Value: Copy {
+    const KIND: Kind;
     fn append(self, bytes: &mut Vec<u8>);
     fn of(bytes: &[u8]) -> Self;
 }
 
 macro_rules! values {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $kind:ident),*) => {$(
         impl Value for $type {
+            const KIND: Kind = Kind::$kind;
+
             fn append(self, bytes: &mut Vec<u8>) {
                 bytes.extend(self.to_le_bytes());
             }
@@ -203,7 +228,7 @@ macro_rules! values {
     )*};
 }
 
-values!(i16, u16, i32, u32, f32, f16);
+values!(i16: Short, u16: Short, i32: Int, u32: Int, f32: Float, f16: Half);
 
 /// Numbers between -1 and 1 that repeat nowhere in step with the shapes.
 pub(crate) struct Noise(u32);
