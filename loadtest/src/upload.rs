@@ -80,6 +80,8 @@ struct Channel {
 /// # Errors
 /// The client cannot be set up.
 pub(crate) fn client() -> Result<reqwest::Client> {
+    // Built together with the server the HTTP client has TLS and wants to know whose; built alone it has none and does not ask.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WAIT);
     builder
         .redirect(reqwest::redirect::Policy::none())

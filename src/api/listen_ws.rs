@@ -87,7 +87,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         }
         Err(error) => {
             tracing::debug!(%error, "the upgrade failed");
-            pipe.put_in(FromClient::Gone);
+            pipe.put_in(FromClient::Gone(None));
             stream.try_send(FramesArrived).ok();
             Err(ApiError::NotAnUpgrade)
         }

@@ -30,7 +30,12 @@ pub struct Socket {
     largest: usize,
     /// Why the payload refused to go on, if it did.
     refused: Rc<Cell<Option<ws::CloseCode>>>,
+    /// The code that the connection is closed with, once it is.
+    code: Option<u16>,
 }
+
+/// What a Close frame without a code counts as (RFC 6455, section 7.4.1); never sent.
+const NO_STATUS: u16 = 1005;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joining {
@@ -73,6 +78,7 @@ impl Socket {
             joining: Joining::Nothing,
             largest,
             refused,
+            code: None,
         };
         ws::WsResponseBuilder::new(socket, request, gated)
             .protocols(&["token", "bearer"])
@@ -100,6 +106,7 @@ impl Socket {
             Item::Last(bytes) => (bytes, true),
         };
         if self.joined.len() + bytes.len() > self.largest {
+            self.code = Some(ws::CloseCode::Size.into());
             ctx.close(Some(ws::CloseReason {
                 code: ws::CloseCode::Size,
                 description: None,
@@ -127,7 +134,7 @@ impl Actor for Socket {
     type Context = ws::WebsocketContext<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.forward(FromClient::Gone);
+        self.forward(FromClient::Gone(self.code));
     }
 }
 
@@ -162,6 +169,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             Ok(ws::Message::Continuation(item)) => self.join(item, ctx),
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
+                self.code = Some(reason.as_ref().map_or(NO_STATUS, |reason| reason.code.into()));
                 ctx.close(reason);
                 ctx.stop();
             }
@@ -173,6 +181,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
                     ws::CloseCode::Protocol
                 };
                 let code = self.refused.get().unwrap_or(otherwise);
+                self.code = Some(code.into());
                 ctx.close(Some(ws::CloseReason { code, description: None }));
                 ctx.stop();
             }
@@ -181,7 +190,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
 
     /// The client's half of the connection ended: results that are still to come are sent all the same.
     fn finished(&mut self, _: &mut Self::Context) {
-        self.forward(FromClient::Gone);
+        self.forward(FromClient::Gone(self.code));
     }
 }
 

@@ -88,8 +88,14 @@ pub struct StreamActor {
     tick: Option<SpawnHandle>,
     reading: bool,
     failed: bool,
+    /// The code that we closed the stream with.
     closed: Option<u16>,
+    /// The code that the client left with.
+    gone: Option<u16>,
 }
+
+/// What a connection that broke counts as (RFC 6455, section 7.4.1); never sent.
+const ABNORMAL: u16 = 1006;
 
 impl StreamActor {
     /// Takes `lanes` slots and starts the actor on the current thread; a full engine refuses here.
@@ -131,6 +137,7 @@ impl StreamActor {
             reading: true,
             failed: false,
             closed: None,
+            gone: None,
         };
         Ok(actor.start())
     }
@@ -206,8 +213,9 @@ impl StreamActor {
                 FromClient::Binary(bytes) => self.event(ctx, |session, now, out| session.on_audio(bytes, now, out)),
                 FromClient::Text(text) => self.event(ctx, |session, now, out| session.on_text(&text, now, out)),
                 // A client that has asked for the end may close its half of the connection; it still gets everything.
-                FromClient::Gone if self.session.is_ending() => {}
-                FromClient::Gone => {
+                FromClient::Gone(_) if self.session.is_ending() => {}
+                FromClient::Gone(code) => {
+                    self.gone = code;
                     self.session.on_disconnect();
                     ctx.stop();
                     return;
@@ -339,10 +347,10 @@ impl Actor for StreamActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let code = self.closed.unwrap_or(CloseReason::Finished.code());
+        let code = self.closed.or(self.gone).unwrap_or(ABNORMAL);
         if self.closed.is_none() {
             // The client is gone; its socket, which may be open on our side still, ends too.
-            self.pipe.evict(code, String::new());
+            self.pipe.evict(CloseReason::Finished.code(), String::new());
             if let Some(door) = &self.door {
                 door.try_send(MessagesWaiting).ok();
             }

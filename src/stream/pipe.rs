@@ -26,8 +26,9 @@ pub enum FromClient {
     Binary(Bytes),
     /// A text message.
     Text(String),
-    /// The client closed the connection or it broke.
-    Gone,
+    /// The client's side of the connection ended: the code of its Close frame (1005 without one), the code that it was closed with for
+    /// breaking the protocol, or none where it just broke.
+    Gone(Option<u16>),
 }
 
 impl FromClient {
@@ -36,7 +37,7 @@ impl FromClient {
         match self {
             FromClient::Binary(bytes) => bytes.len(),
             FromClient::Text(text) => text.len(),
-            FromClient::Gone => 0,
+            FromClient::Gone(_) => 0,
         }
     }
 }

@@ -49,7 +49,11 @@ pub const TABLE: [(&str, &str, &str); 9] = [
         "gauge",
         "audio bytes received and not yet decoded, all streams together",
     ),
-    (CLOSED, "counter", "streams ended, by close code"),
+    (
+        CLOSED,
+        "counter",
+        "streams ended, by close code; 1005: the client closed without one, 1006: its connection broke",
+    ),
 ];
 
 /// Installs the recorder of this process and describes every metric.

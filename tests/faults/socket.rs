@@ -110,6 +110,8 @@ async fn a_reset_connection_is_forgotten_at_once() {
         raw.reset();
         server.idle_within(Duration::from_secs(5)).await;
     }
+    let broken = server.metric("hark_streams_closed_total{code=\"1006\"}").await;
+    assert!(broken >= 10.0, "{broken} broken connections counted");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Times the layer norm and the matrix product of the tests: `HARK_NVRTC=... cargo run --example speed -p ptx-emulator`.
+//! Times the layer norm and the matrix product of the tests: `HARK_GPU__NVRTC=... cargo run --example speed -p ptx-emulator`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

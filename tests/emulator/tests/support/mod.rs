@@ -11,6 +11,8 @@
 )]
 
 pub mod ptx;
+#[path = "../../../common/skipped.rs"]
+mod skipped;
 
 use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
@@ -18,11 +20,11 @@ use std::sync::Once;
 
 use cudarc::nvrtc::{result, sys};
 
-/// Opens NVRTC from where `HARK_NVRTC` says, so that the binding finds it; false where there is none.
+/// Opens NVRTC from where `HARK_GPU__NVRTC` says, so that the binding finds it; false where there is none.
 fn load() -> bool {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let Some(path) = std::env::var_os("HARK_NVRTC").map(PathBuf::from) else {
+        let Some(path) = std::env::var_os("HARK_GPU__NVRTC").map(PathBuf::from) else {
             return;
         };
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -49,7 +51,7 @@ fn load() -> bool {
 /// Panics with the log where the source does not compile.
 pub fn compile(source: &Path, arch: &str, defines: &[&str]) -> Option<String> {
     if !load() {
-        eprintln!("skipped: no NVRTC (set HARK_NVRTC to the path of libnvrtc.so.13)");
+        skipped::skipped("the run-time compiler libnvrtc is not installed");
         return None;
     }
     let text = std::fs::read_to_string(source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
