@@ -355,6 +355,8 @@ impl Actor for StreamActor {
                 door.try_send(MessagesWaiting).ok();
             }
         }
+        // The slots go back before anybody can see that the stream is over.
+        self.lanes.clear();
         measure::stream_closed(code);
         self.metrics.finished(Kind::Stream, if self.failed { 500 } else { 200 });
         if let Some(ended) = self.ended.take() {

@@ -103,7 +103,7 @@ async fn a_client_that_half_closes_without_a_word_is_gone() {
 
 #[tokio::test]
 async fn a_reset_connection_is_forgotten_at_once() {
-    let server = Setup::default().slots(1).start();
+    let server = Setup::default().slots(1).child();
     for _ in 0..10 {
         let mut raw = Raw::open(server.address, QUERY, None).await;
         raw.frame(true, BINARY, &Tape::new(16_000).tone(0.5).linear16()).await;
