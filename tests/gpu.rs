@@ -30,7 +30,7 @@ use hark::model::decode::Strategy;
 use rig::{Model, Rig, audio, chunk, cut, run, slot};
 
 /// A decision may differ where its best two scores were closer than this: half precision against single, scores up to 20.
-const MARGIN: f32 = 0.05;
+const MARGIN: f32 = 0.02;
 /// Decisions of all fixtures and contexts that do differ, each within [`MARGIN`]: counted, so that one more is noticed.
 const DIFFERENT: [(&str, usize); 9] = [
     ("stream_hybrid transducer", 0),
