@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::middleware::from_fn;
@@ -22,6 +22,7 @@ use crate::engine::{Choice, Opened};
 use crate::model::tokenizer::Tokenizer;
 use crate::prerecorded::fetch::Fetcher;
 use crate::scheduler::core::{Core, Rules};
+use crate::scheduler::policy::Dispatch;
 use crate::scheduler::{self, Handle};
 use crate::stream::actor::GoAway;
 use crate::stream::pipe::Budget;
@@ -29,6 +30,11 @@ use crate::telemetry::compatible::{Compatible, Kind};
 use crate::telemetry::metrics;
 use crate::text::words::Vocabulary;
 use crate::units::SAMPLES_PER_FRAME;
+
+/// Kept free of the budget for what happens outside the engine: reading, decoding, sending.
+const MARGIN: Duration = Duration::from_millis(50);
+/// How long a live chunk may wait for its batch to grow while files use the engine.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// The server could not be started, or ended because its engine did.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +80,24 @@ pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crat
     let rules = Rules {
         slots: engine.slots(),
         max_batch,
+        budget: config.engine.budget,
         file_step: config.files.step,
-        file_share: config.files.share,
         max_files: config.files.at_once,
-        margin: Duration::from_millis(50),
+        dispatch: Dispatch {
+            share: config.files.share,
+            patience: config.files.patience,
+            linger: LINGER,
+            margin: MARGIN.min(config.engine.budget / 4),
+        },
         queue: config.stream.credits.max(config.files.windows_in_flight),
         periods,
+        weights: config.auth.keys.iter().map(|key| key.weight).collect(),
     };
     let (worker, results) = Worker::start(engine).map_err(AppError::Thread)?;
     let default_context = served.live.unwrap_or(served.file);
-    let handle = scheduler::actor::start(Core::new(rules, cost), worker, results, default_context);
-    Ok((handle, Arc::new(served)))
+    let core = Core::new(rules, cost, Instant::now());
+    let device = scheduler::actor::start(core, worker, results, 0, default_context);
+    Ok((Handle::new(vec![device]), Arc::new(served)))
 }
 
 /// What `config` says about the engine.

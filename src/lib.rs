@@ -4,7 +4,7 @@
 //! `docs/architecture.md` tells the way of a chunk through them.
 
 pub mod error;
-pub mod units;
+pub use hark_pure::units;
 
 pub mod config;
 pub mod telemetry;

@@ -30,6 +30,10 @@ pub struct Frames(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
+/// Names the holder of an API key in the scheduler: its place in the configuration's list; 0 where there are no keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
 impl Samples {
     /// Seconds at [`MODEL_RATE`]; exact for every stream shorter than 17,000 years.
     #[expect(clippy::as_conversions, reason = "the one place where the sample clock becomes seconds")]

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::error::ApiError;
+use crate::units::KeyId;
 
 /// The SHA-256 hashes of the keys that are accepted; none means that every request is.
 #[derive(Clone, Debug, Default)]
@@ -20,16 +21,21 @@ impl Keys {
         Self { hashes }
     }
 
-    /// Lets a request in or not.
-    pub fn check(&self, request: &HttpRequest) -> Result<(), ApiError> {
+    /// Lets a request in or not. Returns whose key it has: its place in the list, 0 where there are no keys.
+    pub fn check(&self, request: &HttpRequest) -> Result<KeyId, ApiError> {
         if self.hashes.is_empty() {
-            return Ok(());
+            return Ok(KeyId::default());
         }
         let given = credential(request).ok_or(ApiError::InvalidAuth)?;
         let hash: [u8; 32] = Sha256::digest(given.as_bytes()).into();
         // Every key is compared, so that the time tells nothing.
-        let known = self.hashes.iter().fold(false, |known, key| known | bool::from(key.ct_eq(&hash)));
-        if known { Ok(()) } else { Err(ApiError::InvalidAuth) }
+        let known = (0..).zip(&self.hashes).fold(
+            None,
+            |known, (place, key)| {
+                if bool::from(key.ct_eq(&hash)) { Some(KeyId(place)) } else { known }
+            },
+        );
+        known.ok_or(ApiError::InvalidAuth)
     }
 }
 
@@ -63,14 +69,14 @@ mod tests {
 
     #[test]
     fn every_form_of_a_known_key_is_let_in() {
-        for (name, value) in [
-            ("authorization", "Token secret"),
-            ("authorization", "token other"),
-            ("authorization", "Bearer secret"),
-            ("sec-websocket-protocol", "token, secret"),
-            ("sec-websocket-protocol", "bearer,other"),
+        for (name, value, holder) in [
+            ("authorization", "Token secret", 0),
+            ("authorization", "token other", 1),
+            ("authorization", "Bearer secret", 0),
+            ("sec-websocket-protocol", "token, secret", 0),
+            ("sec-websocket-protocol", "bearer,other", 1),
         ] {
-            assert_eq!(keys().check(&with(name, value)), Ok(()), "{name}: {value}");
+            assert_eq!(keys().check(&with(name, value)), Ok(KeyId(holder)), "{name}: {value}");
         }
     }
 
@@ -89,6 +95,6 @@ mod tests {
 
     #[test]
     fn without_keys_everybody_is_let_in() {
-        assert_eq!(Keys::default().check(&with("x-other", "y")), Ok(()));
+        assert_eq!(Keys::default().check(&with("x-other", "y")), Ok(KeyId(0)));
     }
 }

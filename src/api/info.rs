@@ -47,7 +47,7 @@ pub async fn engine(state: web::Data<State>) -> HttpResponse {
 
 /// `GET /metrics`.
 pub async fn metrics(state: web::Data<State>) -> HttpResponse {
-    let capacity = state.scheduler.gauges().capacity.load(std::sync::atomic::Ordering::Relaxed);
+    let capacity = state.scheduler.capacity();
     let mut text = state.metrics.render(capacity, state.config.limits.engine_active_requests);
     text.push_str(&state.prometheus.render());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)

@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::prerecorded::assemble;
 use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
+use crate::units::KeyId;
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::FileRequest;
 use crate::wire::query::{ListenOptions, parse_file};
@@ -41,18 +42,18 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
 }
 
 async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<String, ApiError> {
-    state.admit(request)?;
+    let key = state.admit(request)?;
     let _active = state.metrics.active(Kind::Batch);
     let options = parse_file(request.query_string())?;
     let model = state
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options));
+    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     Ok(respond(request, state, options, model, created, &heard))
 }
 
-async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions) -> Result<Heard, ApiError> {
+async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, key: KeyId) -> Result<Heard, ApiError> {
     let spec = super::audio_spec(&options.audio)?;
     let limit = state.config.files.max_upload_bytes;
     let body = bounded(
@@ -60,7 +61,7 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
         limit,
         state.config.limits.request_timeout,
     );
-    let plan = super::file_plan(&state.served, &state.config);
+    let plan = super::file_plan(&state.served, &state.config, key);
     let is_json = request
         .headers()
         .get(CONTENT_TYPE)

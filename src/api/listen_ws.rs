@@ -38,7 +38,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !is_upgrade(request) {
         return Err(ApiError::NotAnUpgrade);
     }
-    state.admit(request)?;
+    let key = state.admit(request)?;
     let options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
@@ -71,7 +71,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         scheduler: state.scheduler.clone(),
         context,
         credits: live.credits,
-        budget: state.config.engine.budget,
+        key,
         patience: live.tcp_user_timeout,
         metrics: Arc::clone(&state.metrics),
         ended: ended(state, request_id),

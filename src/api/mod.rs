@@ -33,7 +33,7 @@ use crate::stream::actor::StreamActor;
 use crate::stream::pipe::Budget;
 use crate::stream::session::LiveRules;
 use crate::telemetry::compatible::{Compatible, Kind};
-use crate::units::{MODEL_RATE, Millis, Samples};
+use crate::units::{KeyId, MODEL_RATE, Millis, Samples};
 use crate::wire::query::DeclaredAudio;
 
 /// What the handlers share.
@@ -63,9 +63,9 @@ pub struct State {
 }
 
 impl State {
-    /// Lets a request in or not: key, drain, number of active requests.
-    pub fn admit(&self, request: &HttpRequest) -> Result<(), ApiError> {
-        self.keys.check(request)?;
+    /// Lets a request in or not: key, drain, number of active requests. Returns the holder of the key.
+    pub fn admit(&self, request: &HttpRequest) -> Result<KeyId, ApiError> {
+        let key = self.keys.check(request)?;
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::ServiceUnavailable);
         }
@@ -84,12 +84,12 @@ impl State {
         if above(self.config.limits.engine_active_requests) {
             return Err(ApiError::ServiceUnavailable);
         }
-        Ok(())
+        Ok(key)
     }
 }
 
 /// How a file is worked on by the model that is served.
-pub fn file_plan(served: &Served, config: &Config) -> Plan {
+pub fn file_plan(served: &Served, config: &Config, key: KeyId) -> Plan {
     let cut = match served.live {
         Some(_) => Cut::Chunks {
             right: served.right(served.file),
@@ -100,6 +100,7 @@ pub fn file_plan(served: &Served, config: &Config) -> Plan {
     Plan {
         cut,
         context: served.file,
+        key,
         in_flight: config.files.windows_in_flight,
         longest,
     }

@@ -27,6 +27,7 @@ use crate::stream::pipe::{Budget, FromClient, Pipe, ToClient};
 use crate::stream::session::{Session, StreamInfo};
 use crate::telemetry::compatible::Compatible;
 use crate::text::words::Vocabulary;
+use crate::units::KeyId;
 use crate::wire::query::parse_live;
 
 /// Bytes of one message: 20 ms of 16-bit audio at 16 kHz.
@@ -62,7 +63,7 @@ pub(super) async fn transcribe(
         scheduler: scheduler.clone(),
         context,
         credits: config.stream.credits,
-        budget: config.engine.budget,
+        key: KeyId::default(),
         patience: config.stream.tcp_user_timeout,
         metrics: Arc::new(Compatible::default()),
         ended: Box::new(|_| ()),

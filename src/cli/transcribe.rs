@@ -20,6 +20,7 @@ use crate::prerecorded::job::transcribe;
 use crate::scheduler::Handle;
 use crate::text::subtitles::{Spoken, srt, vtt};
 use crate::text::words::Word;
+use crate::units::KeyId;
 use crate::{api, app};
 
 /// Bytes read from a file at a time.
@@ -98,7 +99,7 @@ async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handl
             channels: 1,
             multichannel: false,
         };
-        let plan = api::file_plan(served, config);
+        let plan = api::file_plan(served, config, KeyId::default());
         let heard = transcribe(read(file)?, spec, plan, scheduler, |_| ()).await?;
         let tokens = heard.lanes.first().map(Vec::as_slice).unwrap_or_default();
         let words = assemble::lane(tokens, heard.duration, served.vocabulary.as_ref());

@@ -74,7 +74,8 @@ impl Default for Files {
             max_duration: Duration::from_secs(12 * 3_600),
             timeout: Duration::from_secs(600),
             share: 0.1,
-            step: Duration::from_millis(100),
+            patience: Duration::from_secs(2),
+            step: Duration::from_millis(20),
             at_once: 32,
             windows_in_flight: 4,
         }

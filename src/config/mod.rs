@@ -112,13 +112,20 @@ pub enum AuthMode {
 }
 
 /// `[[auth.keys]]`
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// What logs and metrics call the holder.
     pub name: String,
     /// SHA-256 of the key, in hexadecimal; the key itself is not stored.
     pub sha256: String,
+    /// Its part of the time that files get, relative to other keys.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// `[models]`
@@ -231,6 +238,9 @@ pub struct Files {
     pub timeout: Duration,
     /// Share of the engine kept for files while live streams could use all of it.
     pub share: f64,
+    /// How long a file may wait for a step before it is owed one whatever files had; a live chunk at risk still goes first.
+    #[serde(with = "duration")]
+    pub patience: Duration,
     /// Longest step that windows of files may form while live streams are open: a live chunk may have to wait for it.
     #[serde(with = "duration")]
     pub step: Duration,

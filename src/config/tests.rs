@@ -27,6 +27,7 @@ fn full() -> Config {
     config.auth.keys = vec![Key {
         name: "desk".into(),
         sha256: HASH.into(),
+        weight: 1.0,
     }];
     config.models.default = Some("a".into());
     config.engine.slots = Some(1);

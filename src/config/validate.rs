@@ -83,6 +83,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     span("files.max_duration", files.max_duration, 1_000, DAY * 7)?;
     span("files.timeout", files.timeout, 1_000, DAY)?;
     within("files.share", files.share, 0.0..=0.9)?;
+    span("files.patience", files.patience, 10, Duration::from_secs(3_600))?;
     span("files.step", files.step, 1, Duration::from_secs(60))?;
     within("files.at_once", files.at_once, 1..=65_536)?;
     within("files.windows_in_flight", files.windows_in_flight, 1..=256)?;
@@ -128,6 +129,7 @@ fn authorisation(auth: &Auth, host: &str) -> Result<(), ConfigError> {
         if auth.keys.iter().take(index).any(|other| other.name == *name) {
             return Err(invalid("auth.keys.name", format!("{name:?} occurs twice")));
         }
+        within("auth.keys.weight", key.weight, 0.01..=100.0)?;
         if key.hash().is_none() {
             return Err(invalid("auth.keys.sha256", format!("of {name:?} must be 64 hexadecimal digits")));
         }

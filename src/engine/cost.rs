@@ -1,104 +1,211 @@
 //! How long a step takes, by context and number of chunks: measured at warm-up, then tracked.
 //!
-//! Pure: durations go in, predictions come out. The scheduler asks it before it lets recorded files onto the engine
-//! and when it estimates how many live streams fit.
+//! Pure: durations go in, predictions come out. Every step is compared with what warm-up measured for its size. Sizes that occur are
+//! corrected by what was seen of them, the others by the drift of the engine as a whole, so that a slower machine or harder audio is
+//! known for all sizes at once. The scheduler asks it before it lets recorded files onto the engine and live streams through the door.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Batch sizes at which a cost is kept; sizes between are interpolated, larger ones scale with the last.
 pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096];
 
-/// Weight of a new measurement in the running mean.
+/// Weight of a new step in the running mean of its sizes.
 const TRACKING: f64 = 0.1;
+/// Weight of a new step in the running mean of the whole engine.
+const DRIFT_TRACKING: f64 = 0.02;
+/// Steps that a size must have been seen before its own mean counts as much as the engine's.
+const TRUST: f64 = 8.0;
+/// Drift from which on an alarm is due, up or down, and to which it must fall back before the next.
+const ALARM: [f64; 2] = [1.5, 1.3];
+/// Steps before drift is judged.
+const JUDGED_AFTER: u64 = 200;
+/// Latest steps whose deviation from the prediction is kept.
+const DEVIATIONS: usize = 256;
+/// Deviations are not believed beyond this: a machine that slept is not a slow step.
+const DEVIATION_MOST: f64 = 20.0;
+/// A batch is at its ridge when a chunk costs at most this much more than in the best batch.
+const RIDGE: f64 = 1.1;
 
-/// Seconds per step for each context and each size in [`BUCKETS`].
+/// What is known of steps of one size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cell {
+    /// Seconds at warm-up.
+    baseline: f64,
+    /// Running mean of the ratio of steps to the baseline.
+    ratio: f64,
+    /// Steps seen, weighted by how near they were.
+    seen: f64,
+}
+
+/// Step costs for each context and each size in [`BUCKETS`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostTable {
-    seconds: Vec<[f64; BUCKETS.len()]>,
+    rows: Vec<[Cell; BUCKETS.len()]>,
+    /// Running mean of the ratio of all steps to their baseline.
+    drift: f64,
+    steps: u64,
+    alarmed: bool,
+    deviations: VecDeque<f64>,
 }
 
 impl CostTable {
     /// A table in which every step of every context is thought to take `per_chunk` for each chunk.
     pub fn linear(contexts: usize, per_chunk: Duration) -> Self {
         let row = BUCKETS.map(|size| per_chunk.as_secs_f64() * float(size));
+        Self::from_rows(vec![row; contexts])
+    }
+
+    /// A table of measured seconds, one row for each context, one value for each size in [`BUCKETS`].
+    pub fn from_rows(rows: Vec<[f64; BUCKETS.len()]>) -> Self {
+        let cell = |baseline| Cell {
+            baseline,
+            ratio: 1.0,
+            seen: 0.0,
+        };
         Self {
-            seconds: vec![row; contexts],
+            rows: rows.into_iter().map(|row| row.map(cell)).collect(),
+            drift: 1.0,
+            steps: 0,
+            alarmed: false,
+            deviations: VecDeque::new(),
         }
     }
 
-    /// Takes a measured step into account. A size between two buckets counts for the nearest one below.
-    pub fn observe(&mut self, context: usize, chunks: usize, took: Duration) {
-        let bucket = BUCKETS.iter().rposition(|&size| size <= chunks).unwrap_or(0);
-        let size = BUCKETS.get(bucket).copied().unwrap_or(1);
-        let scaled = took.as_secs_f64() * float(size) / float(chunks.max(1));
-        if let Some(cell) = self.seconds.get_mut(context).and_then(|row| row.get_mut(bucket)) {
-            *cell += TRACKING * (scaled - *cell);
-        }
-    }
-
-    /// Sets a cost outright, as warm-up does.
+    /// Sets the cost of a size outright, as warm-up does.
     pub fn set(&mut self, context: usize, bucket: usize, took: Duration) {
-        if let Some(cell) = self.seconds.get_mut(context).and_then(|row| row.get_mut(bucket)) {
-            *cell = took.as_secs_f64();
+        if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
+            cell.baseline = took.as_secs_f64();
         }
+    }
+
+    /// Takes a measured step into account. A size between two buckets counts for both, by nearness. True if the drift of the engine
+    /// has just left, or come back to, what warm-up promised: see [`CostTable::is_alarmed`].
+    pub fn observe(&mut self, context: usize, chunks: usize, took: Duration) -> bool {
+        let took = took.as_secs_f64();
+        let predicted = self.predict(context, chunks).as_secs_f64();
+        let baseline = self.interpolate(context, chunks, |cell| cell.baseline);
+        if predicted <= 0.0 || baseline <= 0.0 {
+            return false;
+        }
+        if self.deviations.len() >= DEVIATIONS {
+            self.deviations.pop_front();
+        }
+        self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
+        let ratio = (took / baseline).min(DEVIATION_MOST);
+        self.drift += DRIFT_TRACKING * (ratio - self.drift);
+        self.steps += 1;
+        let (below, part) = place(chunks);
+        for (bucket, near) in [(below, 1.0 - part), (below + 1, part)] {
+            if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
+                cell.ratio += TRACKING * near * (ratio - cell.ratio);
+                cell.seen = (cell.seen + near).min(1e6);
+            }
+        }
+        self.judge()
+    }
+
+    fn judge(&mut self) -> bool {
+        let far = self.drift.max(1.0 / self.drift.max(1e-9));
+        let [set, clear] = ALARM;
+        let alarmed = self.steps >= JUDGED_AFTER && far > if self.alarmed { clear } else { set };
+        std::mem::replace(&mut self.alarmed, alarmed) != alarmed
+    }
+
+    /// How much longer steps take at present than at warm-up, as a ratio.
+    pub fn drift(&self) -> f64 {
+        self.drift
+    }
+
+    /// True while steps take so much more or less time than at warm-up that somebody should look.
+    pub fn is_alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    /// Ratios of the latest steps to what was predicted for them, oldest first; empty before the first.
+    pub fn deviations(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.deviations.iter().copied()
+    }
+
+    /// Contexts that there are.
+    pub fn contexts(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Predicted seconds of a context's steps, for each size in [`BUCKETS`].
+    pub fn row(&self, context: usize) -> [f64; BUCKETS.len()] {
+        BUCKETS.map(|size| self.predict(context, size).as_secs_f64())
     }
 
     /// Predicted time of a step with `chunks` chunks; zero for an unknown context or an empty step.
     pub fn predict(&self, context: usize, chunks: usize) -> Duration {
-        let Some(row) = self.seconds.get(context) else {
-            return Duration::ZERO;
-        };
+        Duration::from_secs_f64(self.interpolate(context, chunks, |cell| self.corrected(cell)).max(0.0))
+    }
+
+    /// Seconds of a size, as far as its own steps are trusted by them, otherwise by the drift of the engine.
+    fn corrected(&self, cell: &Cell) -> f64 {
+        let own = cell.seen / (cell.seen + TRUST);
+        cell.baseline * (own * cell.ratio + (1.0 - own) * self.drift)
+    }
+
+    fn interpolate(&self, context: usize, chunks: usize, value: impl Fn(&Cell) -> f64) -> f64 {
+        let Some(row) = self.rows.get(context) else { return 0.0 };
         if chunks == 0 {
-            return Duration::ZERO;
+            return 0.0;
         }
-        let mut below = (BUCKETS[0], row[0]);
-        for (&size, &cost) in BUCKETS.iter().zip(row) {
-            if chunks == size {
-                return Duration::from_secs_f64(cost);
-            }
-            if chunks < size {
-                let part = float(chunks - below.0) / float(size - below.0);
-                return Duration::from_secs_f64(below.1 + part * (cost - below.1).max(0.0));
-            }
-            below = (size, cost);
+        let (below, part) = place(chunks);
+        let at = |bucket: usize| row.get(bucket).map(&value);
+        match (at(below), at(below + 1)) {
+            (Some(low), Some(high)) => low + part * (high - low).max(0.0),
+            (Some(last), None) => last * float(chunks) / float(BUCKETS.last().copied().unwrap_or(1)),
+            (None, _) => 0.0,
         }
-        Duration::from_secs_f64(below.1 * float(chunks) / float(below.0))
     }
 
     /// Most chunks whose step is predicted to take at most `limit`; at least one, at most `most`.
     pub fn chunks_within(&self, context: usize, limit: Duration, most: usize) -> usize {
-        (1..=most.max(1))
-            .take_while(|&n| n == 1 || self.predict(context, n) <= limit)
-            .last()
-            .unwrap_or(1)
+        let (mut fits, mut above) = (1, most.max(1) + 1);
+        while above - fits > 1 {
+            let middle = fits + (above - fits) / 2;
+            if self.predict(context, middle) <= limit {
+                fits = middle;
+            } else {
+                above = middle;
+            }
+        }
+        fits
     }
 
-    /// How many live streams the engine can hold when each brings one chunk per `period` and at most `max_batch` go
-    /// into a step, with a fifth of the time kept free.
-    pub fn stream_capacity(&self, context: usize, period: Duration, max_batch: usize) -> usize {
-        let usable = period.as_secs_f64() * 0.8;
-        let full = self.predict(context, max_batch).as_secs_f64();
-        if full <= 0.0 {
-            return usize::MAX;
-        }
-        if full <= usable {
-            return whole(usable / full * float(max_batch));
-        }
-        self.chunks_within(context, Duration::from_secs_f64(usable), max_batch)
+    /// The smallest batch of at most `most` chunks in which a chunk costs hardly more than in the best one.
+    pub fn ridge(&self, context: usize, most: usize) -> usize {
+        let each = |size: usize| self.predict(context, size).as_secs_f64() / float(size.max(1));
+        let sizes = || BUCKETS.into_iter().take_while(|size| *size < most).chain([most.max(1)]);
+        let best = sizes().map(each).fold(f64::INFINITY, f64::min);
+        sizes().find(|size| each(*size) <= best * RIDGE).unwrap_or(1)
     }
+
+    /// Chunks a second at most, in batches of at most `most`.
+    pub fn throughput(&self, context: usize, most: usize) -> f64 {
+        let sizes = BUCKETS.into_iter().take_while(|size| *size < most).chain([most.max(1)]);
+        let rate = |size: usize| float(size) / self.predict(context, size).as_secs_f64().max(1e-9);
+        sizes.map(rate).fold(0.0, f64::max)
+    }
+}
+
+/// The last bucket that is not larger than `chunks`, and how far on the way to the next one it lies, 0 to 1.
+fn place(chunks: usize) -> (usize, f64) {
+    let below = BUCKETS.iter().rposition(|&size| size <= chunks).unwrap_or(0);
+    let low = BUCKETS.get(below).copied().unwrap_or(1);
+    let part = match BUCKETS.get(below + 1) {
+        Some(high) => float(chunks.saturating_sub(low)) / float(high - low),
+        None => 0.0,
+    };
+    (below, part)
 }
 
 #[expect(clippy::as_conversions, reason = "batch sizes are far below 2^52")]
 fn float(n: usize) -> f64 {
     n as f64
-}
-
-#[expect(
-    clippy::as_conversions,
-    reason = "saturating conversion of a non-negative number is what is wanted"
-)]
-fn whole(x: f64) -> usize {
-    x as usize
 }
 
 #[cfg(test)]
@@ -110,6 +217,10 @@ mod tests {
         Duration::from_millis(n)
     }
 
+    fn near(a: Duration, b: Duration) -> bool {
+        a.abs_diff(b) < Duration::from_micros(500)
+    }
+
     #[test]
     fn sizes_between_buckets_are_interpolated_and_larger_ones_scale() {
         let mut table = CostTable::linear(1, ms(1));
@@ -118,18 +229,59 @@ mod tests {
         assert_eq!(table.predict(0, 2), ms(10));
         assert_eq!(table.predict(0, 3), ms(15));
         assert_eq!(table.predict(0, 128), ms(128));
+        assert!(near(table.predict(0, 8_192), ms(8_192)));
         assert_eq!(table.predict(0, 0), Duration::ZERO);
         assert_eq!(table.predict(9, 1), Duration::ZERO);
     }
 
     #[test]
-    fn observations_pull_the_prediction_towards_what_was_seen() {
+    fn sizes_that_occur_follow_their_own_steps() {
         let mut table = CostTable::linear(1, ms(1));
-        for _ in 0..100 {
+        for _ in 0..1000 {
             table.observe(0, 8, ms(40));
+            table.observe(0, 64, ms(64));
         }
-        assert!((table.predict(0, 8).as_secs_f64() - 0.040).abs() < 0.001);
-        assert_eq!(table.predict(0, 4), ms(4));
+        for (chunks, seconds) in [(8, 0.040), (64, 0.064)] {
+            let predicted = table.predict(0, chunks).as_secs_f64();
+            assert!((predicted / seconds - 1.0).abs() < 0.03, "{chunks}: {predicted}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_occur_follow_the_engine() {
+        let mut table = CostTable::linear(2, ms(1));
+        for _ in 0..500 {
+            table.observe(0, 6, ms(12));
+        }
+        assert!(near(table.predict(0, 64), ms(128)), "{:?}", table.predict(0, 64));
+        assert!(near(table.predict(1, 4), ms(8)), "{:?}", table.predict(1, 4));
+        assert!((table.drift() - 2.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn drift_raises_one_alarm_and_clears_it_late() {
+        let mut table = CostTable::linear(1, ms(1));
+        let raised: usize = (0..600).map(|_| usize::from(table.observe(0, 4, ms(8)))).sum();
+        assert_eq!((raised, table.is_alarmed()), (1, true));
+        let back = (0..600).position(|_| table.observe(0, 4, ms(4))).unwrap();
+        assert!(
+            table.drift() < ALARM[1] && back > 10,
+            "cleared after {back} steps at {}",
+            table.drift()
+        );
+        assert!(!table.is_alarmed());
+    }
+
+    #[test]
+    fn a_single_slow_step_is_no_alarm_and_is_kept_as_a_deviation() {
+        let mut table = CostTable::linear(1, ms(1));
+        for _ in 0..300 {
+            assert!(!table.observe(0, 4, ms(4)));
+        }
+        assert!(!table.observe(0, 4, ms(40)));
+        assert_eq!(table.deviations().len(), DEVIATIONS);
+        assert!(table.deviations().any(|ratio| ratio > 9.0));
+        assert!(near(table.predict(0, 4), Duration::from_micros(7_600)));
     }
 
     #[test]
@@ -141,9 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn capacity_keeps_a_fifth_of_the_time_free() {
-        let table = CostTable::linear(1, ms(1));
-        assert_eq!(table.stream_capacity(0, ms(500), 64), 400);
-        assert_eq!(table.stream_capacity(0, ms(50), 64), 40);
+    fn the_ridge_is_where_larger_batches_gain_little() {
+        let fixed_and_each = |fixed: f64, each: f64| CostTable::from_rows(vec![BUCKETS.map(|size| fixed + each * float(size))]);
+        assert_eq!(fixed_and_each(0.0, 0.001).ridge(0, 64), 1);
+        // 10 ms and 1 ms a chunk: 1.156 ms each at 64; 1.31 at 32.
+        assert_eq!(fixed_and_each(0.010, 0.001).ridge(0, 64), 64);
+        assert_eq!(fixed_and_each(0.010, 0.001).ridge(0, 1_024), 128);
+        assert!((fixed_and_each(0.010, 0.001).throughput(0, 100) - 100.0 / 0.110).abs() < 1.0);
     }
 }

@@ -3,8 +3,6 @@
 //! [`Engine`] is the whole contract between scheduling and compute. Implementations: [`neural::NeuralEngine`] (a real
 //! model on the processor), `cuda::CudaEngine` (on a GPU) and [`scripted::ScriptedEngine`] (deterministic, for tests). [`worker`] owns an engine on one thread.
 
-pub mod batch;
-pub mod cost;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod neural;
@@ -18,6 +16,8 @@ use thiserror::Error;
 
 #[cfg(feature = "cuda")]
 pub use self::open::settings;
+pub use hark_pure::engine::{batch, cost};
+
 pub use self::open::{Choice, Opened, open};
 
 use self::batch::{Batch, Decoded};

@@ -3,6 +3,7 @@
 //! The source is read only as fast as the engine takes the audio, so memory does not depend on the file's length. Dropping
 //! the future drops the slots and whatever was queued.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::scheduler::admission::Refusal;
 use crate::scheduler::core::{Class, Piece};
 use crate::scheduler::messages::Completed;
 use crate::scheduler::{Handle, PushRefused, StreamGuard};
-use crate::units::Samples;
+use crate::units::{KeyId, Samples};
 
 /// Samples decoded at a time.
 const PULL: usize = 16_000;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub cut: Cut,
     /// Context index of every step.
     pub context: usize,
+    /// On whose behalf.
+    pub key: KeyId,
     /// Pieces of one channel in flight.
     pub in_flight: usize,
     /// Longest audio accepted.
@@ -186,8 +189,8 @@ where
     async fn open(&mut self, scheduler: &Handle, sink: &Sender<(usize, Completed)>, lanes: usize) -> Result<(), JobError<E>> {
         while self.lanes.len() < lanes {
             let (sink, index) = (sink.clone(), self.lanes.len());
-            let take = Box::new(move |completed| sink.try_send((index, completed)).is_ok());
-            let guard = scheduler.register(Class::File, self.plan.context, take).await?;
+            let take = Arc::new(move |completed| sink.try_send((index, completed)).is_ok());
+            let guard = scheduler.register(Class::File, self.plan.context, self.plan.key, take).await?;
             self.lanes.push(Lane::new(guard, self.plan.cut));
         }
         Ok(())
@@ -273,7 +276,7 @@ impl Lane {
             start,
             end,
             commit: end,
-            due: Instant::now(),
+            arrived: Instant::now(),
         })?;
         self.seq += 1;
         self.in_flight += 1;

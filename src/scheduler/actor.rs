@@ -1,24 +1,27 @@
 //! The actix shell around [`super::core`]: messages in, batches to the worker, results to the sinks.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Arbiter, AsyncContext, Context, Handler, StreamHandler};
-use futures_util::stream::unfold;
+use futures_util::stream::{poll_fn, unfold};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
 
 use super::admission::Refusal;
-use super::core::{Class, Core, Delivery};
+use super::core::{Class, Completion, Core, Delivery};
 use super::messages::{Completed, Push, Register, Sink};
-use super::{Gauges, Handle};
+use super::{Device, Gauges};
+use crate::engine::cost::BUCKETS;
 use crate::engine::worker::{Stepped, Worker};
-use crate::telemetry::metrics as measure;
+use crate::telemetry::metrics::{self as measure, StepMetrics};
 use crate::units::StreamId;
 
 /// Messages from one sender that may wait; a stream never has more chunks than its credits out.
 const MAILBOX: usize = 64;
+/// How often the cost table is shown.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor. Made by [`start`].
 pub struct SchedulerActor {
@@ -26,31 +29,43 @@ pub struct SchedulerActor {
     worker: Worker,
     stepping: bool,
     sinks: HashMap<StreamId, Sink>,
+    measure: StepMetrics,
     default_context: usize,
+    shown: Option<Instant>,
     gauges: Arc<Gauges>,
-    sources: Option<(Receiver<Stepped>, UnboundedReceiver<StreamId>)>,
+    results: Option<Receiver<Stepped>>,
+    /// Streams whose guards were dropped. Shared with the stream that wakes the actor; only its thread ever locks it.
+    released: Arc<Mutex<UnboundedReceiver<StreamId>>>,
 }
 
 /// A stream's guard was dropped.
 struct Released(StreamId);
 
 /// Starts the scheduler on a thread of its own.
-pub fn start(core: Core, worker: Worker, results: Receiver<Stepped>, default_context: usize) -> Handle {
+pub fn start(core: Core, worker: Worker, results: Receiver<Stepped>, device: usize, default_context: usize) -> Device {
     let (releases, released) = unbounded_channel();
     let gauges = Arc::new(Gauges::default());
     gauges.running.store(true, Ordering::Relaxed);
-    gauges.capacity.store(core.capacity(default_context), Ordering::Relaxed);
-    let shared = Arc::clone(&gauges);
-    let address = SchedulerActor::start_in_arbiter(&Arbiter::new().handle(), move |_| SchedulerActor {
+    let mut scheduler = SchedulerActor {
         core,
         worker,
         stepping: false,
         sinks: HashMap::new(),
+        measure: StepMetrics::new(device),
         default_context,
-        gauges: shared,
-        sources: Some((results, released)),
-    });
-    Handle { address, releases, gauges }
+        shown: None,
+        gauges: Arc::clone(&gauges),
+        results: Some(results),
+        released: Arc::new(Mutex::new(released)),
+    };
+    scheduler.publish();
+    scheduler.show_costs();
+    let address = SchedulerActor::start_in_arbiter(&Arbiter::new().handle(), move |_| scheduler);
+    Device { address, releases, gauges }
+}
+
+fn lock(released: &Mutex<UnboundedReceiver<StreamId>>) -> MutexGuard<'_, UnboundedReceiver<StreamId>> {
+    released.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Actor for SchedulerActor {
@@ -58,14 +73,15 @@ impl Actor for SchedulerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        if let Some((results, released)) = self.sources.take() {
+        if let Some(results) = self.results.take() {
             ctx.add_stream(unfold(results, |mut results| async {
                 results.recv().await.map(|stepped| (stepped, results))
             }));
-            ctx.add_stream(unfold(released, |mut released| async {
-                released.recv().await.map(|id| (Released(id), released))
-            }));
         }
+        let released = Arc::clone(&self.released);
+        ctx.add_stream(poll_fn(move |context| {
+            lock(&released).poll_recv(context).map(|id| id.map(Released))
+        }));
     }
 }
 
@@ -75,7 +91,7 @@ impl SchedulerActor {
             return;
         }
         if let Some(batch) = self.core.next_batch(Instant::now()) {
-            measure::step_began(batch.chunks.len());
+            self.measure.began(batch.chunks.len());
             self.stepping = self.worker.submit(batch).is_ok();
         }
     }
@@ -100,18 +116,46 @@ impl SchedulerActor {
         }
     }
 
+    /// Shows the cost table once a second.
+    fn show_costs(&mut self) {
+        let now = Instant::now();
+        if self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < SHOWN_EVERY) {
+            return;
+        }
+        self.shown = Some(now);
+        for (context, period) in self.core.rules().periods.iter().enumerate() {
+            for (chunks, seconds) in BUCKETS.into_iter().zip(self.core.cost().row(context)) {
+                self.measure.cost(*period, chunks, seconds);
+            }
+        }
+    }
+
+    /// Shows what steps cost, and says so once when it becomes something else than at warm-up.
+    fn watch_cost(&self, changed: bool) {
+        let cost = self.core.cost();
+        self.measure.drift(cost.drift());
+        match (changed, cost.is_alarmed()) {
+            (true, true) => tracing::warn!(ratio = cost.drift(), "steps do not take the time they took at warm-up"),
+            (true, false) => tracing::info!(ratio = cost.drift(), "steps take the time they took at warm-up again"),
+            (false, _) => {}
+        }
+    }
+
     fn forget(&mut self, stream: StreamId) {
         self.core.release(stream);
         self.sinks.remove(&stream);
         self.publish();
     }
 
-    fn publish(&self) {
-        self.gauges.live.store(self.core.count(Class::Live), Ordering::Relaxed);
-        self.gauges.files.store(self.core.count(Class::File), Ordering::Relaxed);
-        self.gauges
-            .capacity
-            .store(self.core.capacity(self.default_context), Ordering::Relaxed);
+    fn publish(&mut self) {
+        let (live, files) = (self.core.count(Class::Live), self.core.count(Class::File));
+        let capacity = self.core.capacity(self.default_context, Instant::now());
+        let overload = self.core.overload();
+        self.gauges.live.store(live, Ordering::Relaxed);
+        self.gauges.files.store(files, Ordering::Relaxed);
+        self.gauges.capacity.store(capacity, Ordering::Relaxed);
+        self.gauges.overload.store(overload.rank(), Ordering::Relaxed);
+        self.measure.load(capacity.saturating_sub(live), overload.rank());
     }
 }
 
@@ -119,7 +163,10 @@ impl Handler<Register> for SchedulerActor {
     type Result = Result<StreamId, Refusal>;
 
     fn handle(&mut self, message: Register, _: &mut Self::Context) -> Self::Result {
-        let id = self.core.register(message.class, message.context)?;
+        // Whoever was seen to leave makes room for whoever comes now.
+        let left: Vec<StreamId> = std::iter::from_fn(|| lock(&self.released).try_recv().ok()).collect();
+        left.into_iter().for_each(|id| self.forget(id));
+        let id = self.core.register(message.class, message.context, message.key, Instant::now())?;
         self.sinks.insert(id, message.sink);
         self.publish();
         Ok(id)
@@ -131,13 +178,13 @@ impl Handler<Push> for SchedulerActor {
 
     fn handle(&mut self, message: Push, _: &mut Self::Context) {
         let seq = message.piece.seq;
-        if let Err(error) = self.core.push(message.stream, message.piece) {
+        if let Err(error) = self.core.push(message.stream, message.piece, Instant::now()) {
             tracing::warn!(%error, "chunk refused");
             self.deliver(Delivery {
                 stream: message.stream,
                 seq,
                 decoded: None,
-                late: std::time::Duration::ZERO,
+                late: Duration::ZERO,
             });
         }
         self.pump();
@@ -148,11 +195,15 @@ impl StreamHandler<Stepped> for SchedulerActor {
     fn handle(&mut self, stepped: Stepped, _: &mut Self::Context) {
         self.stepping = false;
         let Stepped { batch, result, took } = stepped;
-        measure::step_ended(took);
+        let predicted = self.core.cost().predict(batch.context, batch.chunks.len());
+        self.measure.ended(took, predicted);
         let decoded = result.inspect_err(|error| tracing::error!(%error, "the engine failed a step")).ok();
-        for delivery in self.core.completed(batch, decoded, took, Instant::now()) {
+        let Completion { deliveries, drifted } = self.core.completed(batch, decoded, took, Instant::now());
+        for delivery in deliveries {
             self.deliver(delivery);
         }
+        self.watch_cost(drifted);
+        self.show_costs();
         self.publish();
         self.pump();
     }
@@ -164,7 +215,7 @@ impl StreamHandler<Stepped> for SchedulerActor {
             sink(Completed {
                 seq: u64::MAX,
                 decoded: None,
-                late: std::time::Duration::ZERO,
+                late: Duration::ZERO,
             });
         }
         ctx.stop();

@@ -1,13 +1,26 @@
-//! Who is let in. Pure.
+//! Who is let in, and what gives way before anybody is refused. Pure.
 //!
-//! A live stream is taken only if the engine is predicted to hold it beside those it has: each context's capacity comes
-//! from the measured step costs, and the shares of all live streams must not exceed one. Refusal happens here, at the
-//! door, and never later.
+//! A live stream is taken only if the response time is predicted to stay inside the budget with it: a replay of the arrivals of late, crowded as
+//! they were, with one more stream ([`forecast`]), at step costs as they are tracked. Refusal happens here, at the door, and never later.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use super::core::Class;
+use super::arrivals::{Arrivals, SLICE, SLICES};
+use super::core::{Class, Rules};
+use super::forecast::{self, Traffic};
 use crate::engine::cost::CostTable;
+
+/// Share of the engine's greatest throughput that live streams may use.
+const USABLE: f64 = 0.8;
+/// How old a prediction may be; one that would refuse somebody must be younger, and no older than the latest leaving.
+const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
+/// Response times that are kept, how old they may be, and how many say something.
+const RESPONSES: usize = 2_048;
+const RESPONSE_AGE: Duration = Duration::from_secs(4);
+const RESPONSES_JUDGED: usize = 200;
+/// Shares of the capacity from which on the load is seen as [`Overload`], by step.
+const GIVES_WAY: [f64; 3] = [0.7, 0.8, 0.9];
 
 /// Why a stream was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,42 +39,88 @@ pub enum Refusal {
     EngineDown,
 }
 
-/// Streams in service, by class and context.
-#[derive(Debug)]
-pub struct Admission {
-    periods: Vec<Duration>,
-    max_batch: usize,
-    max_files: usize,
-    live: Vec<usize>,
-    files: usize,
+/// What gives way as the load nears the capacity; each step includes those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Overload {
+    /// Nothing has to.
+    #[default]
+    None,
+    /// Interim results come half as often.
+    FewerInterims,
+    /// New streams get longer chunks, where the configuration allows it.
+    LongerChunks,
+    /// Files wait, but for one step each time they have waited long.
+    FilesPaused,
+    /// New live streams are refused.
+    Refusing,
 }
 
-impl Admission {
-    /// `periods`: audio time between two chunks, for each context.
-    pub fn new(periods: Vec<Duration>, max_batch: usize, max_files: usize) -> Self {
-        let live = vec![0; periods.len()];
-        Self {
-            periods,
-            max_batch,
-            max_files,
-            live,
-            files: 0,
+impl Overload {
+    /// Its place in the order, 0 for none.
+    pub fn rank(self) -> u8 {
+        match self {
+            Overload::None => 0,
+            Overload::FewerInterims => 1,
+            Overload::LongerChunks => 2,
+            Overload::FilesPaused => 3,
+            Overload::Refusing => 4,
         }
     }
 
-    /// Live streams the engine could hold if all used `context`; at least one.
-    pub fn capacity(&self, context: usize, cost: &CostTable) -> usize {
-        let period = self.periods.get(context).copied().unwrap_or_default();
-        cost.stream_capacity(context, period, self.max_batch).max(1)
+    /// The inverse of [`Overload::rank`].
+    pub fn from_rank(rank: u8) -> Self {
+        match rank {
+            0 => Overload::None,
+            1 => Overload::FewerInterims,
+            2 => Overload::LongerChunks,
+            3 => Overload::FilesPaused,
+            _ => Overload::Refusing,
+        }
+    }
+}
+
+/// Streams in service and what is known of their load.
+#[derive(Debug)]
+pub struct Admission {
+    live: Vec<usize>,
+    files: usize,
+    arrivals: Vec<Arrivals>,
+    responses: VecDeque<(Instant, Duration)>,
+    /// Streams that are predicted to fit beside those in service, by context, when that was last asked; and when it was.
+    room: Vec<Option<(f64, Instant)>>,
+    /// Somebody left since then.
+    left: bool,
+    overload: Overload,
+}
+
+impl Admission {
+    /// Nobody is in service at `now`.
+    pub fn new(contexts: usize, now: Instant) -> Self {
+        Self {
+            live: vec![0; contexts],
+            files: 0,
+            arrivals: (0..contexts).map(|_| Arrivals::new(now)).collect(),
+            responses: VecDeque::new(),
+            room: vec![None; contexts],
+            left: false,
+            overload: Overload::None,
+        }
     }
 
     /// Whether one more stream may come in.
-    pub fn check(&self, class: Class, context: usize, cost: &CostTable) -> Result<(), Refusal> {
+    pub fn check(&mut self, class: Class, context: usize, rules: &Rules, cost: &CostTable, now: Instant) -> Result<(), Refusal> {
         match class {
-            Class::File if self.files >= self.max_files => Err(Refusal::TooManyFiles),
+            Class::File if self.files >= rules.max_files => Err(Refusal::TooManyFiles),
             Class::File => Ok(()),
-            Class::Live if self.load(cost) + self.weight(context, cost) <= 1.0 + 1e-9 => Ok(()),
-            Class::Live => Err(Refusal::NoCapacity),
+            Class::Live => {
+                let [usual, refusing] = FRESH;
+                let refusing = if self.left { Duration::ZERO } else { refusing };
+                if self.room(context, rules, cost, now, usual) >= 1.0 || self.room(context, rules, cost, now, refusing) >= 1.0 {
+                    Ok(())
+                } else {
+                    Err(Refusal::NoCapacity)
+                }
+            }
         }
     }
 
@@ -69,12 +128,25 @@ impl Admission {
     pub fn opened(&mut self, class: Class, context: usize) {
         match class {
             Class::File => self.files += 1,
-            Class::Live => self.live.iter_mut().skip(context).take(1).for_each(|count| *count += 1),
+            Class::Live => {
+                self.live.iter_mut().skip(context).take(1).for_each(|count| *count += 1);
+                // It takes the same part of the room at every context.
+                let part = self
+                    .room
+                    .get(context)
+                    .copied()
+                    .flatten()
+                    .map_or(0.0, |(room, _)| 1.0 / room.max(1.0));
+                for (room, _) in self.room.iter_mut().flatten() {
+                    *room -= *room * part;
+                }
+            }
         }
     }
 
     /// A stream left.
     pub fn closed(&mut self, class: Class, context: usize) {
+        self.left = true;
         match class {
             Class::File => self.files = self.files.saturating_sub(1),
             Class::Live => self
@@ -86,6 +158,21 @@ impl Admission {
         }
     }
 
+    /// A chunk of a live stream arrived at `at`.
+    pub fn arrived(&mut self, context: usize, at: Instant) {
+        if let Some(arrivals) = self.arrivals.get_mut(context) {
+            arrivals.record(at);
+        }
+    }
+
+    /// A chunk of a live stream was answered at `now`, `response` after its arrival.
+    pub fn answered(&mut self, response: Duration, now: Instant) {
+        if self.responses.len() >= RESPONSES {
+            self.responses.pop_front();
+        }
+        self.responses.push_back((now, response));
+    }
+
     /// Streams of a class in service.
     pub fn count(&self, class: Class) -> usize {
         match class {
@@ -94,16 +181,144 @@ impl Admission {
         }
     }
 
-    fn weight(&self, context: usize, cost: &CostTable) -> f64 {
-        1.0 / float(self.capacity(context, cost))
+    /// Live streams that the engine is predicted to hold if those to come use `context`; at least one.
+    pub fn capacity(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant) -> usize {
+        let [usual, _] = FRESH;
+        let room = self.room(context, rules, cost, now, usual);
+        let in_service = self.count(Class::Live);
+        let capacity = whole(float(in_service) + room).max(1);
+        self.overload = overload(in_service, capacity);
+        capacity
     }
 
-    fn load(&self, cost: &CostTable) -> f64 {
-        self.live
+    /// What gives way at present, as of the latest [`Admission::capacity`].
+    pub fn overload(&self) -> Overload {
+        self.overload
+    }
+
+    #[cfg(test)]
+    pub(super) fn force(&mut self, overload: Overload) {
+        self.overload = overload;
+    }
+
+    /// Response time that 99 of 100 live chunks stayed within lately; `None` before there were enough.
+    pub fn measured(&mut self, now: Instant) -> Option<Duration> {
+        self.responses.retain(|&(at, _)| now.saturating_duration_since(at) < RESPONSE_AGE);
+        if self.responses.len() < RESPONSES_JUDGED {
+            return None;
+        }
+        let mut times: Vec<Duration> = self.responses.iter().map(|&(_, response)| response).collect();
+        times.sort_unstable();
+        times.get(times.len() - 1 - times.len() / 100).copied()
+    }
+
+    /// Streams that fit beside those in service if they use `context`; negative if too many are in service. No older than `age`.
+    fn room(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant, age: Duration) -> f64 {
+        let known = self.room.get(context).copied().flatten();
+        if let Some((room, at)) = known
+            && now.saturating_duration_since(at) < age
+        {
+            return room;
+        }
+        let mut room = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
+        // The prediction is not believed against what is seen.
+        if self.measured(now).is_some_and(|p99| p99 > rules.target(context)) {
+            room = room.min(0.0);
+        }
+        if let Some(cell) = self.room.get_mut(context) {
+            *cell = Some((room, now));
+        }
+        self.left = false;
+        room
+    }
+
+    /// As [`Admission::room`], anew. `last`: what it was, near which it is looked for first.
+    fn predict(&mut self, context: usize, last: Option<f64>, rules: &Rules, cost: &CostTable, now: Instant) -> f64 {
+        let measured: Vec<Traffic> = (0..self.live.len()).map(|context| self.traffic(context, rules, now)).collect();
+        let load = |context: usize, streams: f64| {
+            let period = rules.period(context).as_secs_f64().max(1e-3);
+            streams / (period * cost.throughput(context, rules.max_batch)).max(1e-9)
+        };
+        let used: f64 = self
+            .live
             .iter()
             .enumerate()
-            .map(|(context, &count)| float(count) * self.weight(context, cost))
-            .sum()
+            .map(|(context, &live)| load(context, float(live)))
+            .sum();
+        // More than twice the slots cannot matter.
+        let most = ((USABLE - used) / load(context, 1.0)).floor().min(2.0 * float(rules.slots()));
+        if most < 1.0 {
+            return most;
+        }
+        let gap = if self.files > 0 { rules.file_step } else { Duration::ZERO };
+        let holds = |more: usize| {
+            let mut traffic = measured.clone();
+            traffic.iter_mut().skip(context).take(1).for_each(|context| context.others += more);
+            forecast::p99(&traffic, cost, rules.max_batch, gap) <= rules.target(context)
+        };
+        float(largest(whole(most), last.map_or(0, |room| whole(room.max(0.0))), holds))
+    }
+
+    /// What is known of a context's load: its arrivals; and the streams that these do not account for, being new or silent, as others.
+    fn traffic(&mut self, context: usize, rules: &Rules, now: Instant) -> Traffic {
+        let period = rules.period(context);
+        let slices = self
+            .arrivals
+            .get_mut(context)
+            .map(|arrivals| arrivals.slices(now))
+            .unwrap_or_default();
+        let live = self.live.get(context).copied().unwrap_or(0);
+        let chunks: f64 = slices.iter().map(|&count| f64::from(count)).sum();
+        let per_stream = SLICE.as_secs_f64() * float(SLICES) / period.as_secs_f64().max(1e-3);
+        let streams = chunks / per_stream;
+        // Arrivals of streams that have left count no more.
+        let scale = if streams > float(live) { float(live) / streams } else { 1.0 };
+        Traffic {
+            slices,
+            scale,
+            others: live.saturating_sub(whole(streams + 0.5)),
+            period,
+        }
+    }
+}
+
+/// The largest number up to `most` that holds, 0 if none does; what holds is thought to hold for all below. Looks near `last` first.
+fn largest(most: usize, last: usize, holds: impl Fn(usize) -> bool) -> usize {
+    if holds(most) {
+        return most;
+    }
+    let (mut fits, mut above) = (0, most);
+    // Twice a tenth around the last value finds most answers in few steps.
+    for guess in [last + last / 10 + 1, last.saturating_sub(last / 10 + 1)] {
+        if guess > fits && guess < above {
+            if holds(guess) {
+                fits = guess;
+            } else {
+                above = guess;
+            }
+        }
+    }
+    // One in fifty is as exact as anything here.
+    while above - fits > 1 + fits / 50 {
+        let middle = fits + (above - fits) / 2;
+        if holds(middle) {
+            fits = middle;
+        } else {
+            above = middle;
+        }
+    }
+    fits
+}
+
+fn overload(in_service: usize, capacity: usize) -> Overload {
+    let [interims, chunks, files] = GIVES_WAY.map(|share| float(in_service) >= share * float(capacity));
+    match (in_service >= capacity, files, chunks, interims) {
+        _ if in_service < 4 => Overload::None,
+        (true, ..) => Overload::Refusing,
+        (_, true, ..) => Overload::FilesPaused,
+        (_, _, true, _) => Overload::LongerChunks,
+        (.., true) => Overload::FewerInterims,
+        _ => Overload::None,
     }
 }
 
@@ -111,3 +326,15 @@ impl Admission {
 fn float(n: usize) -> f64 {
     n as f64
 }
+
+#[expect(
+    clippy::as_conversions,
+    reason = "saturating conversion of a non-negative number is what is wanted"
+)]
+fn whole(x: f64) -> usize {
+    (x + 1e-9) as usize
+}
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

@@ -1,16 +1,23 @@
 //! The scheduler's whole state and rules, without clock, threads or actors.
 //!
-//! Streams take a slot, push chunks, and are served in batches: live chunks by earliest due time, file chunks in turn.
+//! Streams take a slot, push chunks, and are served in batches: live chunks by earliest due time, file chunks by fair turns.
 //! A stream has at most one chunk in a step, so its chunks stay in order. Called by [`super::actor`] and by simulations.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::admission::{Admission, Refusal};
-use super::policy::{self, Next, Waiting};
+use super::admission::{Admission, Overload, Refusal};
+use super::fair::FairQueue;
+use super::policy::{self, Dispatch, FileWork, LiveWork, Next};
 use crate::engine::batch::{Batch, Chunk, Decoded, Slot};
 use crate::engine::cost::CostTable;
-use crate::units::StreamId;
+use crate::units::{KeyId, StreamId};
+
+/// Audio that a live stream may bring ahead of its own pace and still be answered within the budget: what a network held up and
+/// then delivered at once.
+const BURST: Duration = Duration::from_secs(2);
+/// How much later than the budget a chunk may be due because its stream is ahead of its pace.
+const AHEAD: Duration = Duration::from_secs(2);
 
 /// Whether an answer is awaited by somebody who is speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,18 +35,46 @@ pub struct Rules {
     pub slots: u32,
     /// Most chunks in one step.
     pub max_batch: usize,
-    /// Longest step that file chunks may form, so that a live chunk that arrives meanwhile is not made late.
+    /// Time from a live chunk's arrival to its due time.
+    pub budget: Duration,
+    /// Longest step that file chunks may form while live streams are in service, so that a live chunk that arrives meanwhile is not
+    /// made late.
     pub file_step: Duration,
-    /// Share of the engine's time owed to files.
-    pub file_share: f64,
     /// Most file streams at once.
     pub max_files: usize,
-    /// Time kept between the predicted end of a step and a due time.
-    pub margin: Duration,
+    /// When which class goes.
+    pub dispatch: Dispatch,
     /// Most chunks that one stream may have waiting.
     pub queue: usize,
     /// Audio time between two chunks, for each context.
     pub periods: Vec<Duration>,
+    /// Each key's part of the files' time relative to other keys, more than zero; 1 for keys beyond the list.
+    pub weights: Vec<f64>,
+}
+
+impl Rules {
+    /// A key's part of the files' time.
+    pub fn weight(&self, key: KeyId) -> f64 {
+        let index = usize::try_from(key.0).unwrap_or(usize::MAX);
+        self.weights.get(index).copied().filter(|weight| *weight > 0.0).unwrap_or(1.0)
+    }
+
+    /// Audio time between two chunks of a stream at `context`.
+    pub fn period(&self, context: usize) -> Duration {
+        self.periods.get(context).copied().unwrap_or_default()
+    }
+
+    /// The response time of chunks that admission aims at, for streams at `context`. Less than the budget: a result may end up to a chunk
+    /// before the chunk's end, where a pause was, and whoever waits for it counts from there.
+    pub fn target(&self, context: usize) -> Duration {
+        let left = self.budget.saturating_sub(self.dispatch.margin + self.period(context));
+        left.max(self.budget / 4)
+    }
+
+    /// Slots as a number of streams.
+    pub fn slots(&self) -> usize {
+        usize::try_from(self.slots).unwrap_or(usize::MAX)
+    }
 }
 
 /// The next audio of a stream, before it has a slot written on it.
@@ -55,8 +90,8 @@ pub struct Piece {
     pub end: bool,
     /// As in [`Chunk::commit`].
     pub commit: bool,
-    /// When the answer is due.
-    pub due: Instant,
+    /// When its last byte arrived. Of no meaning for files.
+    pub arrived: Instant,
 }
 
 /// A piece was not taken.
@@ -83,14 +118,36 @@ pub struct Delivery {
     pub late: Duration,
 }
 
+/// What a finished step leads to.
+#[derive(Debug)]
+pub struct Completion {
+    /// Results for the owners of streams.
+    pub deliveries: Vec<Delivery>,
+    /// Steps have just begun to take much more or less time than at warm-up, or have stopped to: see
+    /// [`CostTable::is_alarmed`].
+    pub drifted: bool,
+}
+
 #[derive(Debug)]
 struct Stream {
     class: Class,
     context: usize,
+    key: KeyId,
     slot: Slot,
-    queue: VecDeque<(Instant, Chunk)>,
-    stepping: Option<Instant>,
+    queue: VecDeque<(Timing, Chunk)>,
+    stepping: Option<Timing>,
+    /// When the stream's own pace brings its next chunk.
+    pace: Option<Instant>,
     released: bool,
+}
+
+/// The times of a waiting chunk.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    arrived: Instant,
+    due: Instant,
+    /// The stream was not ahead of its own pace, so the budget holds for the chunk.
+    on_pace: bool,
 }
 
 /// The state.
@@ -101,8 +158,7 @@ pub struct Core {
     admission: Admission,
     streams: HashMap<StreamId, Stream>,
     ready_live: BTreeSet<(Instant, StreamId)>,
-    ready_files: BTreeSet<(u64, StreamId)>,
-    file_turn: u64,
+    ready_files: FairQueue,
     free: Vec<u32>,
     generations: Vec<u32>,
     next_id: u64,
@@ -112,18 +168,17 @@ pub struct Core {
 
 impl Core {
     /// An empty scheduler over an engine with `rules.slots` slots and the given step costs.
-    pub fn new(rules: Rules, cost: CostTable) -> Self {
+    pub fn new(rules: Rules, cost: CostTable, now: Instant) -> Self {
         let generations = (0..rules.slots).map(|_| 0).collect();
         let free = (0..rules.slots).rev().collect();
-        let admission = Admission::new(rules.periods.clone(), rules.max_batch, rules.max_files);
+        let admission = Admission::new(rules.periods.len(), now);
         Self {
             rules,
             cost,
             admission,
             streams: HashMap::new(),
             ready_live: BTreeSet::new(),
-            ready_files: BTreeSet::new(),
-            file_turn: 0,
+            ready_files: FairQueue::default(),
             free,
             generations,
             next_id: 1,
@@ -132,23 +187,24 @@ impl Core {
         }
     }
 
-    /// Takes a stream in, or says why not.
-    pub fn register(&mut self, class: Class, context: usize) -> Result<StreamId, Refusal> {
-        self.admission.check(class, context, &self.cost)?;
+    /// Takes a stream of `key` in, or says why not.
+    pub fn register(&mut self, class: Class, context: usize, key: KeyId, now: Instant) -> Result<StreamId, Refusal> {
+        self.admission.check(class, context, &self.rules, &self.cost, now)?;
         let index = self.free.pop().ok_or(Refusal::NoSlot)?;
         let generation = self.take_generation(index);
         let id = StreamId(self.next_id);
         self.next_id += 1;
-        let slot = Slot { index, generation };
         self.admission.opened(class, context);
         self.streams.insert(
             id,
             Stream {
                 class,
                 context,
-                slot,
+                key,
+                slot: Slot { index, generation },
                 queue: VecDeque::new(),
                 stepping: None,
+                pace: None,
                 released: false,
             },
         );
@@ -156,7 +212,7 @@ impl Core {
     }
 
     /// Queues the next audio of a stream.
-    pub fn push(&mut self, id: StreamId, piece: Piece) -> Result<(), PushError> {
+    pub fn push(&mut self, id: StreamId, piece: Piece, now: Instant) -> Result<(), PushError> {
         let stream = self
             .streams
             .get_mut(&id)
@@ -165,28 +221,37 @@ impl Core {
         if stream.queue.len() >= self.rules.queue {
             return Err(PushError::QueueFull(id));
         }
+        let timing = match stream.class {
+            Class::Live => stream.pace(piece.arrived, now, &self.rules),
+            Class::File => Timing {
+                arrived: now,
+                due: now,
+                on_pace: false,
+            },
+        };
+        if timing.on_pace {
+            self.admission.arrived(stream.context, timing.arrived);
+        }
         let Piece {
             seq,
             samples,
             start,
             end,
             commit,
-            due,
+            arrived: _,
         } = piece;
-        stream.queue.push_back((
-            due,
-            Chunk {
-                stream: id,
-                slot: stream.slot,
-                seq,
-                samples,
-                start,
-                end,
-                commit,
-            },
-        ));
+        let chunk = Chunk {
+            stream: id,
+            slot: stream.slot,
+            seq,
+            samples,
+            start,
+            end,
+            commit,
+        };
+        stream.queue.push_back((timing, chunk));
         if stream.queue.len() == 1 && stream.stepping.is_none() {
-            self.make_ready(id);
+            self.make_ready(id, now);
         }
         Ok(())
     }
@@ -195,36 +260,49 @@ impl Core {
     pub fn release(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.released = true;
+        let waiting = stream.queue.front().map(|(timing, _)| timing.due);
         stream.queue.clear();
-        self.ready_live.retain(|&(_, ready)| ready != id);
-        self.ready_files.retain(|&(_, ready)| ready != id);
-        if stream.stepping.is_none() {
+        let (class, stepping) = (stream.class, stream.stepping.is_some());
+        match (class, waiting) {
+            (Class::Live, Some(due)) => {
+                self.ready_live.remove(&(due, id));
+            }
+            (Class::File, Some(_)) => self.ready_files.remove(id),
+            (_, None) => {}
+        }
+        if !stepping {
             self.remove(id);
         }
     }
 
     /// The batch to step next, if there is anything to do. The engine must be free.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
-        let live = self.live_candidates();
-        let files = self.file_candidates();
-        let waiting = Waiting {
-            live_due: self.ready_live.first().map(|&(due, _)| due),
-            live_step: self.cost.predict(live.0, live.1.len()),
-            file_step: (!files.1.is_empty()).then(|| self.cost.predict(files.0, files.1.len())),
-            file_share: if self.busy > 0.0 { self.busy_files / self.busy } else { 0.0 },
-        };
-        let (context, ids) = match policy::next(&waiting, now, self.rules.file_share, self.rules.margin) {
-            Next::Idle => return None,
-            Next::Live => live,
-            Next::File => files,
-        };
-        let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
-        Some(Batch { context, chunks })
+        let (context, ids) = self.live_candidates();
+        let (file_context, most_files) = self.file_candidates();
+        let live = self.live_work(context, ids.len());
+        let file = self.file_work(file_context, most_files, now);
+        match policy::next(live, file, now, &self.rules.dispatch) {
+            Next::Idle => None,
+            Next::Live => {
+                let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
+                Some(Batch { context, chunks })
+            }
+            Next::File => {
+                let streams = &self.streams;
+                let fits = |id: StreamId| streams.get(&id).is_some_and(|stream| stream.context == file_context);
+                let ids = self.ready_files.take(most_files, fits);
+                let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
+                Some(Batch {
+                    context: file_context,
+                    chunks,
+                })
+            }
+        }
     }
 
     /// Books a finished step and says who gets what.
-    pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Vec<Delivery> {
-        self.cost.observe(batch.context, batch.chunks.len(), took);
+    pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Completion {
+        let drifted = self.cost.observe(batch.context, batch.chunks.len(), took);
         self.book(&batch, took);
         let mut results = result.map(Vec::into_iter);
         let mut deliveries = Vec::with_capacity(batch.chunks.len());
@@ -233,11 +311,14 @@ impl Core {
             let Some(stream) = self.streams.get_mut(&chunk.stream) else {
                 continue;
             };
-            let due = stream.stepping.take();
-            let late = match (stream.class, due) {
-                (Class::Live, Some(due)) => now.saturating_duration_since(due),
+            let timing = stream.stepping.take();
+            let late = match (stream.class, timing) {
+                (Class::Live, Some(timing)) => now.saturating_duration_since(timing.due),
                 _ => Duration::ZERO,
             };
+            if let Some(timing) = timing.filter(|timing| timing.on_pace) {
+                self.admission.answered(now.saturating_duration_since(timing.arrived), now);
+            }
             if stream.released {
                 self.remove(chunk.stream);
                 continue;
@@ -245,7 +326,7 @@ impl Core {
             if decoded.is_none() {
                 self.release(chunk.stream);
             } else if !stream.queue.is_empty() {
-                self.make_ready(chunk.stream);
+                self.make_ready(chunk.stream, now);
             }
             deliveries.push(Delivery {
                 stream: chunk.stream,
@@ -254,18 +335,38 @@ impl Core {
                 late,
             });
         }
-        deliveries
+        Completion { deliveries, drifted }
     }
 
-    /// Live streams that the engine is thought to hold at `context`.
-    pub fn capacity(&self, context: usize) -> usize {
-        let slots = usize::try_from(self.rules.slots).unwrap_or(usize::MAX);
-        self.admission.capacity(context, &self.cost).min(slots)
+    /// Live streams that the engine is thought to hold if those to come use `context`.
+    pub fn capacity(&mut self, context: usize, now: Instant) -> usize {
+        let slots = self.rules.slots().saturating_sub(self.count(Class::File)).max(1);
+        self.admission.capacity(context, &self.rules, &self.cost, now).min(slots)
+    }
+
+    /// What gives way at present, as of the latest [`Core::capacity`].
+    pub fn overload(&self) -> Overload {
+        self.admission.overload()
     }
 
     /// Registered streams of a class.
     pub fn count(&self, class: Class) -> usize {
         self.admission.count(class)
+    }
+
+    /// What it was made with.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What steps cost at present.
+    pub fn cost(&self) -> &CostTable {
+        &self.cost
+    }
+
+    /// Slots that nobody has.
+    pub fn free_slots(&self) -> usize {
+        self.free.len()
     }
 
     /// Chunks that wait for a step.
@@ -278,58 +379,79 @@ impl Core {
         self.streams.keys().copied().collect()
     }
 
+    /// The streams of the most urgent context whose chunks may go into one step.
     fn live_candidates(&self) -> (usize, Vec<StreamId>) {
-        self.same_context(self.ready_live.iter().map(|&(_, id)| id), self.rules.max_batch)
-    }
-
-    fn file_candidates(&self) -> (usize, Vec<StreamId>) {
-        let context = self
-            .ready_files
-            .first()
-            .and_then(|&(_, id)| self.streams.get(&id))
-            .map_or(0, |stream| stream.context);
-        let most = self.cost.chunks_within(context, self.rules.file_step, self.rules.max_batch);
-        self.same_context(self.ready_files.iter().map(|&(_, id)| id), most)
-    }
-
-    fn same_context(&self, ready: impl Iterator<Item = StreamId>, most: usize) -> (usize, Vec<StreamId>) {
         let mut context = None;
         let mut ids = Vec::new();
-        for id in ready {
+        for &(_, id) in &self.ready_live {
             let Some(stream) = self.streams.get(&id) else { continue };
             if *context.get_or_insert(stream.context) == stream.context {
                 ids.push(id);
             }
-            if ids.len() >= most {
+            if ids.len() >= self.rules.max_batch {
                 break;
             }
         }
         (context.unwrap_or(0), ids)
     }
 
+    /// The context of the file whose turn it is, and how many files may go into one step.
+    fn file_candidates(&self) -> (usize, usize) {
+        let first = self.ready_files.first().and_then(|id| self.streams.get(&id));
+        let context = first.map_or(0, |stream| stream.context);
+        let most = if self.count(Class::Live) == 0 {
+            self.rules.max_batch
+        } else {
+            self.cost.chunks_within(context, self.rules.file_step, self.rules.max_batch)
+        };
+        (context, most)
+    }
+
+    fn live_work(&self, context: usize, chunks: usize) -> Option<LiveWork> {
+        let &(due, id) = self.ready_live.first()?;
+        let since = self.streams.get(&id)?.queue.front()?.0.arrived;
+        Some(LiveWork {
+            due,
+            since,
+            chunks,
+            ridge: self.cost.ridge(context, self.rules.max_batch),
+            step: self.cost.predict(context, chunks),
+        })
+    }
+
+    /// None also while files are paused, unless one has waited too long.
+    fn file_work(&self, context: usize, most: usize, now: Instant) -> Option<FileWork> {
+        let since = self.ready_files.oldest()?;
+        let patient = now.saturating_duration_since(since) < self.rules.dispatch.patience;
+        if patient && self.overload() >= Overload::FilesPaused {
+            return None;
+        }
+        Some(FileWork {
+            since,
+            step: self.cost.predict(context, self.ready_files.len().min(most)),
+            share: if self.busy > 0.0 { self.busy_files / self.busy } else { 0.0 },
+        })
+    }
+
     fn take(&mut self, id: StreamId) -> Option<Chunk> {
         let stream = self.streams.get_mut(&id)?;
-        let (due, chunk) = stream.queue.pop_front()?;
-        stream.stepping = Some(due);
-        match stream.class {
-            Class::Live => self.ready_live.remove(&(due, id)),
-            Class::File => {
-                self.ready_files.retain(|&(_, ready)| ready != id);
-                true
-            }
-        };
+        let (timing, chunk) = stream.queue.pop_front()?;
+        stream.stepping = Some(timing);
+        if stream.class == Class::Live {
+            self.ready_live.remove(&(timing.due, id));
+        }
         Some(chunk)
     }
 
-    fn make_ready(&mut self, id: StreamId) {
+    fn make_ready(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.get(&id) else { return };
         match (stream.class, stream.queue.front()) {
-            (Class::Live, Some(&(due, _))) => {
-                self.ready_live.insert((due, id));
+            (Class::Live, Some((timing, _))) => {
+                self.ready_live.insert((timing.due, id));
             }
             (Class::File, Some(_)) => {
-                self.file_turn += 1;
-                self.ready_files.insert((self.file_turn, id));
+                let weight = self.rules.weight(stream.key);
+                self.ready_files.push(stream.key, weight, id, now);
             }
             (_, None) => {}
         }
@@ -360,6 +482,22 @@ impl Core {
             .is_some_and(|s| s.class == Class::File);
         self.busy = self.busy * KEPT + took.as_secs_f64();
         self.busy_files = self.busy_files * KEPT + if of_files { took.as_secs_f64() } else { 0.0 };
+    }
+}
+
+impl Stream {
+    /// The times of a chunk that arrived at `arrived` and is pushed at `now`. A stream at the pace of speech is answered within the
+    /// budget; what one that is far ahead of it brings is due as late as its own pace allows, so that it takes nothing from others
+    /// (the generic cell rate algorithm, ITU-T I.371).
+    fn pace(&mut self, arrived: Instant, now: Instant, rules: &Rules) -> Timing {
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let pace = self.pace.map_or(earliest, |pace| pace.clamp(earliest, now + AHEAD));
+        self.pace = Some(pace + rules.period(self.context));
+        Timing {
+            arrived,
+            due: if pace > now { arrived.max(pace) } else { arrived } + rules.budget,
+            on_pace: pace <= now,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only types that other modules exchange with the scheduler's actor.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
@@ -7,7 +8,7 @@ use actix::Message;
 use super::admission::Refusal;
 use super::core::{Class, Piece};
 use crate::engine::batch::Decoded;
-use crate::units::StreamId;
+use crate::units::{KeyId, StreamId};
 
 /// A finished chunk, for the owner of its stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Completed {
 }
 
 /// Takes results without waiting; false if it cannot, which costs the stream its slot.
-pub type Sink = Box<dyn Fn(Completed) -> bool + Send>;
+pub type Sink = Arc<dyn Fn(Completed) -> bool + Send + Sync>;
 
 /// Asks for a slot.
 #[derive(Message)]
@@ -31,6 +32,8 @@ pub struct Register {
     pub class: Class,
     /// Index of the context that the stream will use throughout.
     pub context: usize,
+    /// On whose behalf.
+    pub key: KeyId,
     /// Where results go.
     pub sink: Sink,
 }

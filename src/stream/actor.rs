@@ -17,12 +17,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::pipe::{FromClient, Pipe, ToClient};
 use super::session::{Effect, PendingChunk, Session};
 use crate::error::CloseReason;
-use crate::scheduler::admission::Refusal;
+use crate::scheduler::admission::{Overload, Refusal};
 use crate::scheduler::core::{Class, Piece};
 use crate::scheduler::messages::Completed;
 use crate::scheduler::{Handle, StreamGuard};
 use crate::telemetry::compatible::{Compatible, Kind};
 use crate::telemetry::metrics as measure;
+use crate::units::KeyId;
 
 /// Tells the stream that there are frames in the pipe.
 #[derive(Message)]
@@ -56,8 +57,8 @@ pub struct Setup {
     pub context: usize,
     /// Chunks that one lane may have in flight.
     pub credits: usize,
-    /// Time from a chunk's last byte to its due instant.
-    pub budget: Duration,
+    /// On whose behalf.
+    pub key: KeyId,
     /// How long a client may leave many messages unread before it is taken for dead.
     pub patience: Duration,
     /// Compatible metric families.
@@ -72,7 +73,7 @@ pub struct StreamActor {
     pipe: Rc<Pipe>,
     scheduler: Handle,
     context: usize,
-    budget: Duration,
+    key: KeyId,
     patience: Duration,
     watch: Option<SpawnHandle>,
     metrics: Arc<Compatible>,
@@ -104,14 +105,14 @@ impl StreamActor {
         let (results, incoming) = channel(most);
         let mut guards = Vec::with_capacity(lanes);
         for lane in 0..lanes {
-            guards.push(register(&setup.scheduler, setup.context, lane, &results).await?);
+            guards.push(register(&setup.scheduler, setup.context, setup.key, lane, &results).await?);
         }
         let Setup {
             session,
             pipe,
             scheduler,
             context,
-            budget,
+            key,
             patience,
             metrics,
             ended,
@@ -122,7 +123,7 @@ impl StreamActor {
             pipe,
             scheduler,
             context,
-            budget,
+            key,
             patience,
             watch: None,
             metrics,
@@ -171,6 +172,8 @@ impl StreamActor {
         while !self.pipe.is_crowded()
             && let Some((lane, completed)) = self.held.pop_front()
         {
+            let overload = self.lanes.first().map(StreamGuard::overload).unwrap_or_default();
+            self.session.on_load(overload >= Overload::FewerInterims);
             match completed.decoded {
                 Some(decoded) => self.event(ctx, |session, now, out| session.on_decoded(lane, completed.seq, decoded, now, out)),
                 None => self.fail(ctx),
@@ -270,7 +273,7 @@ impl StreamActor {
                 start,
                 end,
                 commit,
-                due: arrived + self.budget,
+                arrived,
             })
             .is_err()
         {
@@ -280,11 +283,12 @@ impl StreamActor {
 
     /// Takes slots for the lanes of a container whose channels are known only now.
     fn open_lanes(&mut self, count: usize, ctx: &mut Context<Self>) {
-        let (scheduler, context, results, open) = (self.scheduler.clone(), self.context, self.results.clone(), self.lanes.len());
+        let (scheduler, context, key) = (self.scheduler.clone(), self.context, self.key);
+        let (results, open) = (self.results.clone(), self.lanes.len());
         let registering = async move {
             let mut guards = Vec::new();
             for lane in open..count {
-                guards.push(register(&scheduler, context, lane, &results).await?);
+                guards.push(register(&scheduler, context, key, lane, &results).await?);
             }
             Ok::<_, Refusal>(guards)
         };
@@ -318,15 +322,16 @@ impl StreamActor {
     }
 }
 
-async fn register(scheduler: &Handle, context: usize, lane: usize, results: &Sender<(usize, Completed)>) -> Result<StreamGuard, Refusal> {
+async fn register(
+    scheduler: &Handle,
+    context: usize,
+    key: KeyId,
+    lane: usize,
+    results: &Sender<(usize, Completed)>,
+) -> Result<StreamGuard, Refusal> {
     let results = results.clone();
-    scheduler
-        .register(
-            Class::Live,
-            context,
-            Box::new(move |completed| results.try_send((lane, completed)).is_ok()),
-        )
-        .await
+    let sink = Arc::new(move |completed| results.try_send((lane, completed)).is_ok());
+    scheduler.register(Class::Live, context, key, sink).await
 }
 
 /// The scheduler or engine cannot go on with this stream.

@@ -169,6 +169,11 @@ impl Lane {
         Ok(chunk)
     }
 
+    /// Sends interim results half as often, or as often as usual.
+    pub(crate) fn thin_interims(&mut self, thin: bool) {
+        self.segment.thin_interims(thin);
+    }
+
     /// The engine's answer to a chunk. Unknown numbers are ignored.
     pub(crate) fn decoded(&mut self, seq: u64, decoded: Decoded) {
         if let Some(flight) = self.flights.iter_mut().find(|flight| flight.seq == Some(seq)) {

@@ -66,6 +66,8 @@ pub(crate) struct Segment {
     start: Samples,
     heard: Samples,
     next_interim: Samples,
+    /// Interim results come half as often.
+    thin: bool,
     /// Pieces that will not change.
     fixed: Vec<Piece>,
     /// The best guess for what follows them.
@@ -87,6 +89,7 @@ impl Segment {
             start: Samples(0),
             heard: Samples(0),
             next_interim,
+            thin: false,
             fixed: Vec::new(),
             tail: Vec::new(),
             words_sent: 0,
@@ -245,14 +248,24 @@ impl Segment {
         self.last_word_end = words.last().map_or(self.last_word_end, |word| word.end);
         let message = self.message(cut, &words, true, ending);
         self.start = cut;
-        self.next_interim = cut.plus(self.rules.interim_step);
+        self.next_interim = cut.plus(self.interim_step());
         message
+    }
+
+    /// From now on interim results come half as often, or as often as usual.
+    pub(crate) fn thin_interims(&mut self, thin: bool) {
+        self.thin = thin;
+    }
+
+    fn interim_step(&self) -> Samples {
+        let step = self.rules.interim_step.max(Samples(1));
+        if self.thin { step.plus(step) } else { step }
     }
 
     /// The next interim result is due at the next step after the present position.
     fn pass_interim(&mut self) {
         while self.next_interim <= self.heard {
-            self.next_interim = self.next_interim.plus(self.rules.interim_step.max(Samples(1)));
+            self.next_interim = self.next_interim.plus(self.interim_step());
         }
     }
 

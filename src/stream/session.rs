@@ -5,7 +5,8 @@
 //! brings its time. Who calls it: [`super::actor`], the command line, simulations.
 //!
 //! Nothing accepted is dropped: bytes wait undecoded until the engine has taken what came before, and when too many wait, the
-//! session asks not to be given more. All results but the timeouts and the place of a `Finalize` follow from the audio alone.
+//! session asks not to be given more. All results but the timeouts, the place of a `Finalize` and, near the
+//! engine's capacity, the number of interim results follow from the audio alone.
 
 mod types;
 
@@ -175,6 +176,11 @@ impl Session {
             lane.decoded(seq, decoded);
         }
         self.pump(now, out);
+    }
+
+    /// The engine is near its capacity, or is not any more: interim results come half as often meanwhile.
+    pub fn on_load(&mut self, high: bool) {
+        self.lanes.iter_mut().for_each(|lane| lane.thin_interims(high));
     }
 
     /// The engine will not answer any more.

@@ -13,8 +13,17 @@ const LATENCY_S: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4,
 /// Upper bounds of the batch size histogram in chunks.
 const BATCH: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
+/// Upper bounds of ratios to a prediction.
+const RATIO: [f64; 12] = [0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+
 const STEP_SECONDS: &str = "hark_step_seconds";
 const STEP_CHUNKS: &str = "hark_step_chunks";
+const STEP_DEVIATION: &str = "hark_step_deviation_ratio";
+const STEP_DRIFT: &str = "hark_step_drift_ratio";
+const STEP_COST: &str = "hark_step_cost_seconds";
+const HEAD_ROOM: &str = "hark_stream_head_room";
+const OVERLOAD: &str = "hark_overload";
+const FILE_AUDIO: &str = "hark_file_audio_milliseconds_total";
 const LATE_SECONDS: &str = "hark_chunk_late_seconds";
 const RESPONSE_SECONDS: &str = "hark_response_seconds";
 const RESULTS_REFUSED: &str = "hark_results_refused_total";
@@ -24,9 +33,31 @@ const UNDECODED_BYTES: &str = "hark_undecoded_bytes";
 const CLOSED: &str = "hark_streams_closed_total";
 
 /// Every metric: name, kind, meaning. `docs/operations.md` repeats it, and a test compares the two.
-pub const TABLE: [(&str, &str, &str); 9] = [
+pub const TABLE: [(&str, &str, &str); 15] = [
     (STEP_SECONDS, "histogram", "time of one engine step, in seconds"),
     (STEP_CHUNKS, "histogram", "chunks in one engine step"),
+    (
+        STEP_DEVIATION,
+        "histogram",
+        "time of one engine step, divided by what was predicted for it",
+    ),
+    (
+        STEP_DRIFT,
+        "gauge",
+        "time that steps take at present, divided by what they took at warm-up",
+    ),
+    (
+        STEP_COST,
+        "gauge",
+        "predicted time of a step by the audio in a chunk and the number of chunks, in seconds",
+    ),
+    (HEAD_ROOM, "gauge", "live streams that fit beside those in service"),
+    (
+        OVERLOAD,
+        "gauge",
+        "what gives way: 0 nothing, 1 half of the interim results, 2 short chunks of new streams, 3 files, 4 new streams",
+    ),
+    (FILE_AUDIO, "counter", "audio of recorded files that was decoded, in milliseconds"),
     (
         LATE_SECONDS,
         "histogram",
@@ -60,6 +91,7 @@ pub const TABLE: [(&str, &str, &str); 9] = [
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(STEP_CHUNKS.to_owned()), &BATCH)?
+        .set_buckets_for_metric(Matcher::Full(STEP_DEVIATION.to_owned()), &RATIO)?
         .set_buckets(&LATENCY_S)?
         .build_recorder();
     let handle = recorder.handle();
@@ -76,19 +108,72 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     counter!(RESULTS_REFUSED).increment(0);
     counter!(STREAMS_EVICTED).increment(0);
     counter!(READING_PAUSED).increment(0);
+    counter!(FILE_AUDIO).increment(0);
     gauge!(UNDECODED_BYTES).set(0.0);
     Ok(handle)
 }
 
-/// A step with `chunks` chunks went to the engine.
-#[expect(clippy::as_conversions, reason = "batch sizes are far below 2^52")]
-pub fn step_began(chunks: usize) {
-    histogram!(STEP_CHUNKS).record(chunks as f64);
+/// The metrics of one device's steps and load.
+#[derive(Debug)]
+pub struct StepMetrics {
+    device: String,
 }
 
-/// A step came back.
-pub fn step_ended(took: Duration) {
-    histogram!(STEP_SECONDS).record(took);
+impl StepMetrics {
+    /// For the device of that number.
+    pub fn new(device: usize) -> Self {
+        Self {
+            device: device.to_string(),
+        }
+    }
+
+    /// A step with `chunks` chunks went to the engine.
+    #[expect(clippy::as_conversions, reason = "batch sizes are far below 2^52")]
+    pub fn began(&self, chunks: usize) {
+        histogram!(STEP_CHUNKS, "device" => self.device.clone()).record(chunks as f64);
+    }
+
+    /// A step came back, of which a certain time was predicted.
+    pub fn ended(&self, took: Duration, predicted: Duration) {
+        histogram!(STEP_SECONDS, "device" => self.device.clone()).record(took);
+        if !predicted.is_zero() {
+            histogram!(STEP_DEVIATION, "device" => self.device.clone()).record(took.as_secs_f64() / predicted.as_secs_f64());
+        }
+    }
+
+    /// Steps take this many times what they took at warm-up.
+    pub fn drift(&self, ratio: f64) {
+        gauge!(STEP_DRIFT, "device" => self.device.clone()).set(ratio);
+    }
+
+    /// A step of `chunks` chunks of `period` of audio each is predicted to take `seconds`.
+    pub fn cost(&self, period: Duration, chunks: usize, seconds: f64) {
+        let labels = [
+            ("device", self.device.clone()),
+            ("chunk_ms", period.as_millis().to_string()),
+            ("chunks", chunks.to_string()),
+        ];
+        gauge!(STEP_COST, &labels).set(seconds);
+    }
+
+    /// Live streams that fit beside those in service, and what gives way.
+    #[expect(clippy::as_conversions, reason = "stream counts are far below 2^52")]
+    pub fn load(&self, head_room: usize, overload: u8) {
+        gauge!(HEAD_ROOM, "device" => self.device.clone()).set(head_room as f64);
+        gauge!(OVERLOAD, "device" => self.device.clone()).set(f64::from(overload));
+    }
+}
+
+/// Audio of a recorded file was decoded.
+pub fn file_progress(seconds: f64) {
+    // Whole milliseconds: the counter counts in whole numbers.
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates"
+    )]
+    counter!(FILE_AUDIO).increment((seconds * 1e3) as u64);
 }
 
 /// A live chunk was decoded after it was due.

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use hark::app::{self, AppError};
 use hark::config::Config;
-use hark::engine::cost::CostTable;
+use hark::engine::cost::{BUCKETS, CostTable};
 use hark::engine::scripted::ScriptedEngine;
 use hark::engine::served::Served;
 use hark::engine::{Engine, Opened};
@@ -128,14 +128,15 @@ impl Setup {
     /// Starts the server and waits until it listens.
     pub fn start(self) -> Server {
         let config = parsed(&self.config);
-        let per_chunk = (self.step / 8).max(Duration::from_micros(20));
+        // A scripted step takes the same time for any number of chunks; what surrounds it costs a little for each.
+        let cost = BUCKETS.map(|chunks| self.step.as_secs_f64() + 1e-4 + 2e-5 * chunks as f64);
         let engine = self
             .engine
             .unwrap_or_else(|| Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step)));
         let opened = Opened {
             engine,
             served: served(),
-            cost: CostTable::linear(1, per_chunk),
+            cost: CostTable::from_rows(vec![cost]),
             max_batch: 64,
         };
         let (lines, listening) = channel();

@@ -1,0 +1,172 @@
+use super::*;
+use crate::engine::cost::BUCKETS;
+use crate::scheduler::policy::Dispatch;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn rules() -> Rules {
+    Rules {
+        slots: 10_000,
+        max_batch: 64,
+        budget: ms(400),
+        file_step: ms(20),
+        max_files: 2,
+        dispatch: Dispatch {
+            share: 0.1,
+            patience: ms(2_000),
+            linger: ms(10),
+            margin: ms(50),
+        },
+        queue: 4,
+        periods: vec![ms(160), ms(320)],
+        weights: Vec::new(),
+    }
+}
+
+/// A fixed time and one for each chunk, in milliseconds.
+fn table(fixed: f64, each: f64) -> CostTable {
+    CostTable::from_rows(vec![BUCKETS.map(|size| (fixed + each * float(size)) / 1e3); 2])
+}
+
+/// Lets in as many streams as may come at `now`.
+fn fill(admission: &mut Admission, context: usize, rules: &Rules, cost: &CostTable, now: Instant) -> usize {
+    let mut taken = 0;
+    while admission.check(Class::Live, context, rules, cost, now).is_ok() && taken < 10_000 {
+        admission.opened(Class::Live, context);
+        taken += 1;
+    }
+    taken
+}
+
+#[test]
+fn an_idle_engine_foresees_what_it_then_takes() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    let foreseen = admission.capacity(1, &rules, &cost, now);
+    // 320 ms x 0.8 / 0.516 ms a chunk in the largest batch.
+    assert!((300..=496).contains(&foreseen), "{foreseen}");
+    assert_eq!(fill(&mut admission, 1, &rules, &cost, now), foreseen);
+    assert_eq!(admission.check(Class::Live, 1, &rules, &cost, now), Err(Refusal::NoCapacity));
+    assert_eq!(admission.capacity(1, &rules, &cost, now), foreseen);
+    assert_eq!(admission.overload(), Overload::Refusing);
+}
+
+#[test]
+fn streams_that_send_together_leave_less_room() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let crowd = |together: bool| {
+        let mut admission = Admission::new(2, now);
+        for stream in 0..185_u64 {
+            admission.opened(Class::Live, 1);
+            for chunk in 0..20 {
+                let phase = if together { 0 } else { stream * 320 / 185 };
+                admission.arrived(1, now + ms(chunk * 320 + phase));
+            }
+        }
+        admission.capacity(1, &rules, &cost, now + ms(20 * 320))
+    };
+    let (spread, together) = (crowd(false), crowd(true));
+    // 185 chunks at once take 95 ms of the 100 ms there are.
+    assert!(together < spread * 3 / 4, "{together} {spread}");
+    assert!((185..350).contains(&together), "{together}");
+}
+
+#[test]
+fn slower_steps_shrink_the_estimate_at_once_for_all_sizes() {
+    let (rules, mut cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    let before = admission.capacity(1, &rules, &cost, now);
+    for _ in 0..400 {
+        cost.observe(1, 2, ms(4));
+    }
+    let after = admission.capacity(1, &rules, &cost, now + ms(1_500));
+    assert!(after < before * 6 / 10, "{before} {after}");
+}
+
+#[test]
+fn nobody_is_let_in_while_answers_are_late_whatever_was_predicted() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.1), Instant::now());
+    let mut admission = Admission::new(2, now);
+    for n in 0..20 {
+        admission.opened(Class::Live, 1);
+        assert!(n < 20 && admission.check(Class::Live, 1, &rules, &cost, now).is_ok());
+    }
+    for _ in 0..1_000 {
+        admission.answered(ms(350), now);
+    }
+    let then = now + ms(1_000);
+    assert_eq!(admission.measured(then), Some(ms(350)));
+    assert_eq!(admission.check(Class::Live, 1, &rules, &cost, then), Err(Refusal::NoCapacity));
+    assert_eq!(admission.capacity(1, &rules, &cost, then), 20);
+    let later = now + ms(6_000);
+    assert_eq!(admission.measured(later), None, "old answers say nothing");
+    assert!(admission.check(Class::Live, 1, &rules, &cost, later).is_ok());
+}
+
+#[test]
+fn contexts_share_the_engine() {
+    let (rules, cost, now) = (rules(), table(0.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    let (short, long) = (admission.capacity(0, &rules, &cost, now), admission.capacity(1, &rules, &cost, now));
+    assert!(long > short * 17 / 10, "{short} {long}");
+    for _ in 0..short / 2 {
+        admission.opened(Class::Live, 0);
+    }
+    let left = fill(&mut admission, 1, &rules, &cost, now + ms(1_500));
+    assert!(left < long * 6 / 10 && left > long * 3 / 10, "{left} of {long}");
+}
+
+#[test]
+fn a_refusal_is_never_by_old_figures() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    let taken = fill(&mut admission, 1, &rules, &cost, now);
+    for _ in 0..taken / 2 {
+        admission.closed(Class::Live, 1);
+    }
+    assert!(admission.check(Class::Live, 1, &rules, &cost, now + ms(1)).is_ok());
+}
+
+#[test]
+fn files_take_room_only_by_the_step_that_a_chunk_may_wait_for() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut alone = Admission::new(2, now);
+    let mut beside = Admission::new(2, now);
+    beside.opened(Class::File, 1);
+    let (alone, beside) = (alone.capacity(1, &rules, &cost, now), beside.capacity(1, &rules, &cost, now));
+    assert!(beside <= alone && beside > alone / 2, "{alone} {beside}");
+    let mut full = Admission::new(2, now);
+    full.opened(Class::File, 1);
+    full.opened(Class::File, 1);
+    assert_eq!(full.check(Class::File, 1, &rules, &cost, now), Err(Refusal::TooManyFiles));
+}
+
+#[test]
+fn what_gives_way_comes_in_its_order() {
+    let steps: Vec<Overload> = [60, 70, 80, 90, 100, 120].iter().map(|&live| overload(live, 100)).collect();
+    assert_eq!(
+        steps,
+        [
+            Overload::None,
+            Overload::FewerInterims,
+            Overload::LongerChunks,
+            Overload::FilesPaused,
+            Overload::Refusing,
+            Overload::Refusing
+        ]
+    );
+    assert!(steps.is_sorted() && steps.iter().all(|step| Overload::from_rank(step.rank()) == *step));
+}
+
+#[test]
+fn the_search_finds_the_limit_from_any_beginning() {
+    for limit in [0, 1, 7, 49, 50, 800] {
+        for last in [0, 1, 40, 50, 900] {
+            let found = largest(1_000, last, |streams| streams <= limit);
+            assert!(found <= limit && limit - found <= 1 + found / 50, "{limit} from {last}: {found}");
+        }
+    }
+    assert_eq!(largest(1_000, 3, |_| true), 1_000);
+}
