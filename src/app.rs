@@ -17,8 +17,9 @@ use crate::api::auth::Keys;
 use crate::api::health::Health;
 use crate::api::{self, State, middleware};
 use crate::config::Config;
+use crate::engine::served::Served;
 use crate::engine::worker::Worker;
-use crate::engine::{Choice, Opened};
+use crate::engine::{Choice, Device, Opened};
 use crate::model::tokenizer::Tokenizer;
 use crate::prerecorded::fetch::Fetcher;
 use crate::scheduler::core::{Core, Rules};
@@ -68,17 +69,24 @@ pub enum AppError {
     EngineDied,
 }
 
-/// Starts the engine's thread and the scheduler over it.
-pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crate::engine::served::Served>), AppError> {
-    let Opened {
-        engine,
-        served,
-        cost,
-        max_batch,
-    } = opened;
-    let periods = (0..served.contexts.len()).map(|index| period(served.right(index))).collect();
-    let rules = Rules {
-        slots: engine.slots(),
+/// Starts for every device the engine's thread and the scheduler over it.
+pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<Served>), AppError> {
+    let Opened { devices, served } = opened;
+    let default_context = served.live.unwrap_or(served.file);
+    let mut started = Vec::with_capacity(devices.len());
+    for (number, Device { engine, cost, max_batch }) in devices.into_iter().enumerate() {
+        let rules = rules(config, &served, engine.slots(), max_batch);
+        let (worker, results) = Worker::start(engine).map_err(AppError::Thread)?;
+        let core = Core::new(rules, cost, Instant::now());
+        started.push(scheduler::actor::start(core, worker, results, number, default_context));
+    }
+    Ok((Handle::new(started), Arc::new(served)))
+}
+
+/// What rules the scheduler of an engine with so many slots and steps of so many chunks.
+fn rules(config: &Config, served: &Served, slots: u32, max_batch: usize) -> Rules {
+    Rules {
+        slots,
         max_batch,
         budget: config.engine.budget,
         file_step: config.files.step,
@@ -90,14 +98,9 @@ pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<crat
             margin: MARGIN.min(config.engine.budget / 4),
         },
         queue: config.stream.credits.max(config.files.windows_in_flight),
-        periods,
+        periods: (0..served.contexts.len()).map(|index| period(served.right(index))).collect(),
         weights: config.auth.keys.iter().map(|key| key.weight).collect(),
-    };
-    let (worker, results) = Worker::start(engine).map_err(AppError::Thread)?;
-    let default_context = served.live.unwrap_or(served.file);
-    let core = Core::new(rules, cost, Instant::now());
-    let device = scheduler::actor::start(core, worker, results, 0, default_context);
-    Ok((Handle::new(vec![device]), Arc::new(served)))
+    }
 }
 
 /// What `config` says about the engine.
@@ -110,11 +113,18 @@ pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
         max_batch: config.engine.max_batch,
         gpu: config.gpu.clone(),
         threads: config.engine.threads.unwrap_or(0),
+        groups: config.engine.groups,
     }
 }
 
 fn keys(config: &Config) -> Keys {
-    Keys::new(config.auth.keys.iter().filter_map(|key| key.hash()).collect())
+    let most = |most: Option<u32>| most.and_then(|most| usize::try_from(most).ok());
+    let keys = config
+        .auth
+        .keys
+        .iter()
+        .filter_map(|key| Some((key.hash()?, [most(key.streams), most(key.files)])));
+    Keys::new(keys.collect())
 }
 
 fn period(right: u32) -> Duration {

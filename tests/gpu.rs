@@ -431,9 +431,10 @@ fn the_sample_call_gives_the_words_of_the_processor() {
             slots: Some(2),
             max_batch: Some(1),
             threads: 0,
+            groups: 1,
             gpu: config::Gpu {
                 mode,
-                device: 0,
+                devices: vec![0],
                 driver: settings.driver,
                 nvrtc: settings.nvrtc,
                 cache: settings.cache,
@@ -446,8 +447,8 @@ fn the_sample_call_gives_the_words_of_the_processor() {
     let context = processor.served.file;
     let right = processor.served.right(context) as usize;
     let chunks = cut(slot(0), right, &samples);
-    let wanted = run(processor.engine.as_mut(), context, &chunks);
-    let found = run(device.engine.as_mut(), context, &chunks);
+    let wanted = run(processor.devices[0].engine.as_mut(), context, &chunks);
+    let found = run(device.devices[0].engine.as_mut(), context, &chunks);
     let text = |tokens: &[Token]| {
         tokens
             .iter()

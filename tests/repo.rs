@@ -191,6 +191,10 @@ fn pure_cores_read_no_clock() {
         "scheduler/core.rs",
         "scheduler/policy.rs",
         "scheduler/admission.rs",
+        "scheduler/arrivals.rs",
+        "scheduler/fair.rs",
+        "scheduler/forecast.rs",
+        "scheduler/placement.rs",
         "stream/session.rs",
         "engine/cost.rs",
     ] {

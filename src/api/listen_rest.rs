@@ -42,7 +42,7 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
 }
 
 async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<String, ApiError> {
-    let key = state.admit(request)?;
+    let (key, _counted) = state.admit(request, Kind::Batch)?;
     let _active = state.metrics.active(Kind::Batch);
     let options = parse_file(request.query_string())?;
     let model = state

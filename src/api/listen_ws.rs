@@ -7,9 +7,11 @@ use std::time::{Instant, SystemTime};
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
+use super::auth::KeyUse;
 use super::socket::{Socket, is_upgrade};
 use super::{State, errors};
 use crate::error::ApiError;
+use crate::scheduler::admission::Overload;
 use crate::stream::actor::{Connected, FramesArrived, Setup, StreamActor};
 use crate::stream::pipe::{FromClient, Pipe};
 use crate::stream::session::{Session, StreamInfo};
@@ -38,11 +40,13 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !is_upgrade(request) {
         return Err(ApiError::NotAnUpgrade);
     }
-    let key = state.admit(request)?;
+    let (key, counted) = state.admit(request, Kind::Stream)?;
     let options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    let context = served.live.ok_or(ApiError::NoSuchModel)?;
+    let usual = served.live.ok_or(ApiError::NoSuchModel)?;
+    let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
+    let context = if crowded { served.longer(usual) } else { usual };
     let spec = super::audio_spec(&options.audio)?;
     let live = &state.config.stream;
     let lanes = spec
@@ -74,7 +78,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         key,
         patience: live.tcp_user_timeout,
         metrics: Arc::clone(&state.metrics),
-        ended: ended(state, request_id),
+        ended: ended(state, request_id, counted),
     };
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
@@ -95,12 +99,12 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
 }
 
 /// Counts the stream as active until it ends, and takes it off the table then.
-fn ended(state: &web::Data<State>, request_id: Uuid) -> Box<dyn FnOnce(bool)> {
+fn ended(state: &web::Data<State>, request_id: Uuid, counted: KeyUse) -> Box<dyn FnOnce(bool)> {
     let active = state.metrics.active(Kind::Stream);
     let state = state.clone();
     Box::new(move |ok| {
         state.streams.remove(&request_id);
         state.health.record(ok, Instant::now());
-        drop(active);
+        drop((active, counted));
     })
 }

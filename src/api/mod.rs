@@ -19,7 +19,7 @@ use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
 
-use self::auth::Keys;
+use self::auth::{KeyUse, Keys};
 use self::health::Health;
 use crate::audio::AudioSpec;
 use crate::config::{self, Config};
@@ -63,8 +63,9 @@ pub struct State {
 }
 
 impl State {
-    /// Lets a request in or not: key, drain, number of active requests. Returns the holder of the key.
-    pub fn admit(&self, request: &HttpRequest) -> Result<KeyId, ApiError> {
+    /// Lets a request in or not: key, drain, number of active requests, of all and of the key. Returns whose key it has, and what counts
+    /// the request until it is dropped.
+    pub fn admit(&self, request: &HttpRequest, kind: Kind) -> Result<(KeyId, KeyUse), ApiError> {
         let key = self.keys.check(request)?;
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::ServiceUnavailable);
@@ -84,7 +85,7 @@ impl State {
         if above(self.config.limits.engine_active_requests) {
             return Err(ApiError::ServiceUnavailable);
         }
-        Ok(key)
+        Ok((key, self.keys.take(key, kind)?))
     }
 }
 

@@ -127,10 +127,20 @@ fn gpu(config: &Config) -> anyhow::Result<ExitCode> {
         unused("gpu.mode is \"never\"");
         return Ok(ExitCode::SUCCESS);
     }
-    match crate::gpu::Gpu::open(&engine::settings(&config.gpu)) {
-        Ok(gpu) => println!("{}\nThe GPU is used.", gpu.found()),
-        Err(error) if config.gpu.mode == GpuMode::Require => return Err(error.into()),
-        Err(error) => unused(&error.to_string()),
+    let mut used = false;
+    for device in &config.gpu.devices {
+        match crate::gpu::Gpu::open(&engine::settings(&config.gpu, *device)) {
+            Ok(gpu) => {
+                used = true;
+                println!("{}\nThe GPU is used.", gpu.found());
+            }
+            Err(error) if config.gpu.mode == GpuMode::Require => return Err(error.into()),
+            Err(error) if config.gpu.devices.len() > 1 => println!("GPU {device} is not used: {error}"),
+            Err(error) => unused(&error.to_string()),
+        }
+    }
+    if !used && config.gpu.devices.len() > 1 {
+        unused("none of the devices can be");
     }
     Ok(ExitCode::SUCCESS)
 }

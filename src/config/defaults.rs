@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Engine, Fetch, Files, Metrics, Models, Server, Stream};
+use super::{Engine, Fetch, Files, Gpu, GpuMode, Metrics, Models, Server, Stream};
 
 impl Default for Server {
     fn default() -> Self {
@@ -43,9 +43,23 @@ impl Default for Engine {
     fn default() -> Self {
         Engine {
             threads: None,
+            groups: 1,
             slots: None,
             max_batch: None,
             budget: Duration::from_millis(400),
+            longer_chunks: false,
+        }
+    }
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Gpu {
+            mode: GpuMode::Auto,
+            devices: vec![0],
+            driver: None,
+            nvrtc: None,
+            cache: None,
         }
     }
 }

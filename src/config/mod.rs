@@ -122,6 +122,12 @@ pub struct Key {
     /// Its part of the time that files get, relative to other keys.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Live streams that it may have open at once.
+    #[serde(default)]
+    pub streams: Option<u32>,
+    /// Recorded files that it may have in work at once.
+    #[serde(default)]
+    pub files: Option<u32>,
 }
 
 fn one() -> f64 {
@@ -146,6 +152,8 @@ pub struct Models {
 pub struct Engine {
     /// CPU threads for the model; none: one per core.
     pub threads: Option<usize>,
+    /// Groups that the threads are parted into; each steps streams of its own, with a scheduler of its own.
+    pub groups: usize,
     /// Streams whose state is held at once; admission may stop earlier. None: [`CPU_SLOTS`] on the processor, as many as the memory
     /// holds on a GPU.
     pub slots: Option<usize>,
@@ -154,6 +162,9 @@ pub struct Engine {
     /// Time from the last byte of a live chunk to its result; streams are refused that would break it for others.
     #[serde(with = "duration")]
     pub budget: Duration,
+    /// Near the capacity, new streams get the next longer chunks that the model offers: more of them fit, their words come later and may
+    /// differ.
+    pub longer_chunks: bool,
 }
 
 /// Slots on the processor where none are configured.
@@ -164,13 +175,13 @@ pub const CPU_BATCH: usize = 64;
 pub const GPU_BATCH: usize = 1_024;
 
 /// `[gpu]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gpu {
     /// Whether a GPU is used.
     pub mode: GpuMode,
-    /// Number of the device.
-    pub device: usize,
+    /// Numbers of the devices; each has a copy of the model and a scheduler of its own.
+    pub devices: Vec<usize>,
     /// Path of the driver library; none: the loader finds `libcuda`.
     pub driver: Option<PathBuf>,
     /// Path of the run-time compiler; none: the loader finds `libnvrtc`.

@@ -28,6 +28,8 @@ fn full() -> Config {
         name: "desk".into(),
         sha256: HASH.into(),
         weight: 1.0,
+        streams: Some(1),
+        files: Some(1),
     }];
     config.models.default = Some("a".into());
     config.engine.slots = Some(1);

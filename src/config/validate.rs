@@ -53,7 +53,14 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     optional("engine.threads", engine.threads, 1..=1_024)?;
     optional("engine.slots", engine.slots, 1..=65_536)?;
     optional("engine.max_batch", engine.max_batch, 1..=4_096)?;
-    within("gpu.device", gpu.device, 0..=1_023)?;
+    within("engine.groups", engine.groups, 1..=64)?;
+    within("gpu.devices", gpu.devices.len(), 1..=64)?;
+    for (index, device) in gpu.devices.iter().enumerate() {
+        within("gpu.devices", *device, 0..=1_023)?;
+        if gpu.devices.iter().take(index).any(|other| other == device) {
+            return Err(invalid("gpu.devices", format!("{device} occurs twice")));
+        }
+    }
     span("engine.budget", engine.budget, 50, Duration::from_secs(60))?;
 
     within("stream.max_message_bytes", stream.max_message_bytes, 1 << 16..=GIB)?;
@@ -130,6 +137,8 @@ fn authorisation(auth: &Auth, host: &str) -> Result<(), ConfigError> {
             return Err(invalid("auth.keys.name", format!("{name:?} occurs twice")));
         }
         within("auth.keys.weight", key.weight, 0.01..=100.0)?;
+        optional("auth.keys.streams", key.streams, 1..=u32::MAX)?;
+        optional("auth.keys.files", key.files, 1..=u32::MAX)?;
         if key.hash().is_none() {
             return Err(invalid("auth.keys.sha256", format!("of {name:?} must be 64 hexadecimal digits")));
         }

@@ -13,15 +13,15 @@ pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 
 /// Weight of a new step in the running mean of its sizes.
 const TRACKING: f64 = 0.1;
 /// Weight of a new step in the running mean of the whole engine.
-const DRIFT_TRACKING: f64 = 0.02;
+const DRIFT_TRACKING: f64 = 0.005;
+/// The same for the mean by which alarms are raised.
+const LASTING_TRACKING: f64 = 0.001;
 /// Steps that a size must have been seen before its own mean counts as much as the engine's.
 const TRUST: f64 = 8.0;
 /// Drift from which on an alarm is due, up or down, and to which it must fall back before the next.
-const ALARM: [f64; 2] = [1.5, 1.3];
-/// Steps before drift is judged.
-const JUDGED_AFTER: u64 = 200;
+const ALARM: [f64; 2] = [1.5, 1.25];
 /// Latest steps whose deviation from the prediction is kept.
-const DEVIATIONS: usize = 256;
+const DEVIATIONS: usize = 1_024;
 /// Deviations are not believed beyond this: a machine that slept is not a slow step.
 const DEVIATION_MOST: f64 = 20.0;
 /// A batch is at its ridge when a chunk costs at most this much more than in the best batch.
@@ -44,7 +44,8 @@ pub struct CostTable {
     rows: Vec<[Cell; BUCKETS.len()]>,
     /// Running mean of the ratio of all steps to their baseline.
     drift: f64,
-    steps: u64,
+    /// The same over a much longer time, by which alarms are raised.
+    lasting: f64,
     alarmed: bool,
     deviations: VecDeque<f64>,
 }
@@ -66,7 +67,7 @@ impl CostTable {
         Self {
             rows: rows.into_iter().map(|row| row.map(cell)).collect(),
             drift: 1.0,
-            steps: 0,
+            lasting: 1.0,
             alarmed: false,
             deviations: VecDeque::new(),
         }
@@ -94,7 +95,7 @@ impl CostTable {
         self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
         let ratio = (took / baseline).min(DEVIATION_MOST);
         self.drift += DRIFT_TRACKING * (ratio - self.drift);
-        self.steps += 1;
+        self.lasting += LASTING_TRACKING * (ratio - self.lasting);
         let (below, part) = place(chunks);
         for (bucket, near) in [(below, 1.0 - part), (below + 1, part)] {
             if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
@@ -106,10 +107,17 @@ impl CostTable {
     }
 
     fn judge(&mut self) -> bool {
-        let far = self.drift.max(1.0 / self.drift.max(1e-9));
+        let far = self.lasting.max(1.0 / self.lasting.max(1e-9));
         let [set, clear] = ALARM;
-        let alarmed = self.steps >= JUDGED_AFTER && far > if self.alarmed { clear } else { set };
+        let alarmed = far > if self.alarmed { clear } else { set };
         std::mem::replace(&mut self.alarmed, alarmed) != alarmed
+    }
+
+    /// Before the first step is seen, steps are thought to take `ratio` times what they took at warm-up.
+    #[must_use]
+    pub fn expecting(mut self, ratio: f64) -> Self {
+        self.drift = ratio;
+        self
     }
 
     /// How much longer steps take at present than at warm-up, as a ratio.
@@ -250,7 +258,7 @@ mod tests {
     #[test]
     fn sizes_that_do_not_occur_follow_the_engine() {
         let mut table = CostTable::linear(2, ms(1));
-        for _ in 0..500 {
+        for _ in 0..2_000 {
             table.observe(0, 6, ms(12));
         }
         assert!(near(table.predict(0, 64), ms(128)), "{:?}", table.predict(0, 64));
@@ -261,21 +269,16 @@ mod tests {
     #[test]
     fn drift_raises_one_alarm_and_clears_it_late() {
         let mut table = CostTable::linear(1, ms(1));
-        let raised: usize = (0..600).map(|_| usize::from(table.observe(0, 4, ms(8)))).sum();
+        let raised: usize = (0..3_000).map(|_| usize::from(table.observe(0, 4, ms(8)))).sum();
         assert_eq!((raised, table.is_alarmed()), (1, true));
-        let back = (0..600).position(|_| table.observe(0, 4, ms(4))).unwrap();
-        assert!(
-            table.drift() < ALARM[1] && back > 10,
-            "cleared after {back} steps at {}",
-            table.drift()
-        );
-        assert!(!table.is_alarmed());
+        let back = (0..9_000).position(|_| table.observe(0, 4, ms(4))).unwrap();
+        assert!(back > 500 && !table.is_alarmed(), "cleared after {back} steps");
     }
 
     #[test]
     fn a_single_slow_step_is_no_alarm_and_is_kept_as_a_deviation() {
         let mut table = CostTable::linear(1, ms(1));
-        for _ in 0..300 {
+        for _ in 0..1_100 {
             assert!(!table.observe(0, 4, ms(4)));
         }
         assert!(!table.observe(0, 4, ms(40)));

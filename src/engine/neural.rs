@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use rayon::ThreadPool;
+
 use super::batch::{Batch, Chunk, Decoded};
 use super::slots::{Occupant, Slots};
 use super::{Engine, EngineError};
@@ -20,6 +22,8 @@ pub struct NeuralEngine {
     decoder: Arc<Decoder>,
     slots: Slots<State>,
     scratch: Scratch,
+    /// The threads that compute; those of the whole process if none.
+    pool: Option<ThreadPool>,
 }
 
 /// What one slot holds.
@@ -40,7 +44,15 @@ impl NeuralEngine {
             network,
             decoder,
             scratch: Scratch::default(),
+            pool: None,
         }
+    }
+
+    /// Computes on the threads of `pool` instead of on all of the process.
+    #[must_use]
+    pub fn on(mut self, pool: ThreadPool) -> Self {
+        self.pool = Some(pool);
+        self
     }
 }
 
@@ -120,8 +132,12 @@ impl Engine for NeuralEngine {
     fn step(&mut self, batch: &Batch) -> Result<Vec<Decoded>, EngineError> {
         let (network, decoder, scratch) = (&self.network, &self.decoder, &mut self.scratch);
         let slots = &mut self.slots;
+        let mut step = || slots.with(&batch.chunks, |occupants| run(network, decoder, scratch, batch, occupants));
         // The whole step runs inside the pool: its many small parallel parts then start without a hand-over.
-        rayon::scope(|_| slots.with(&batch.chunks, |occupants| run(network, decoder, scratch, batch, occupants)))
+        match &self.pool {
+            Some(pool) => pool.install(step),
+            None => rayon::scope(|_| step()),
+        }
     }
 }
 

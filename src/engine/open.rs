@@ -24,6 +24,9 @@ use crate::model::network::{Network, NetworkError};
 use crate::model::store::{self, Model, StoreError};
 use crate::units::{SAMPLES_PER_FRAME, StreamId};
 
+/// What steps on the processor are thought to take in service, against warm-up, until they are seen: sockets, audio and results have their part
+/// of the same cores then (1.2 to 1.4 were measured on two cores).
+const SHARED: f64 = 1.4;
 /// Windows of whole utterances that a GPU is timed with at most.
 const WINDOWS: usize = 16;
 
@@ -44,14 +47,22 @@ pub struct Choice {
     pub gpu: config::Gpu,
     /// Threads that compute; 0 for one per core.
     pub threads: usize,
+    /// Groups of them on the processor, each with an engine of its own; at least one.
+    pub groups: usize,
 }
 
-/// An engine that is ready to step.
+/// A model that is ready on every device.
 pub struct Opened {
-    /// The engine.
-    pub engine: Box<dyn Engine>,
+    /// The engines, at least one.
+    pub devices: Vec<Device>,
     /// The model's public face.
     pub served: Served,
+}
+
+/// An engine that is ready to step: a GPU, or a group of the processor's threads.
+pub struct Device {
+    /// The engine.
+    pub engine: Box<dyn Engine>,
     /// Measured step costs.
     pub cost: CostTable,
     /// Most chunks in a step; the largest size that was warmed up.
@@ -98,6 +109,9 @@ pub enum OpenError {
     #[cfg(not(feature = "cuda"))]
     #[error("a GPU is required, this program was built without the feature `cuda`")]
     WithoutGpu,
+    /// The threads of a group could not be started.
+    #[error("the threads of a group could not be started")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// Warming up failed.
     #[error("warming up failed")]
     WarmUp(#[from] EngineError),
@@ -134,50 +148,77 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
         .build_global()
         .ok();
     // Whole windows fill the processor one by one; a GPU takes many together.
-    let (mut engine, max_batch, windows) = match on_gpu(&model, &decoder, choice)? {
-        Some((engine, max_batch)) => (engine, max_batch, WINDOWS.min(max_batch)),
-        None => {
-            let (engine, max_batch) = on_processor(&model, decoder, choice)?;
-            (engine, max_batch, 1)
-        }
+    let (engines, windows) = match on_gpus(&model, &decoder, choice)? {
+        engines if engines.is_empty() => (on_processor(&model, &decoder, choice)?, 1),
+        engines => (engines, WINDOWS),
     };
-    let cost = if encoder.streams() {
-        warm_up(engine.as_mut(), &encoder, max_batch)?
-    } else {
-        let most = usize::try_from(engine.slots()).unwrap_or(1).min(windows);
-        guess(engine.as_mut(), contexts.len(), most)?
-    };
+    let mut devices = Vec::with_capacity(engines.len());
+    for (mut engine, max_batch) in engines {
+        let cost = if encoder.streams() {
+            warm_up(engine.as_mut(), &encoder, max_batch)?
+        } else {
+            let most = usize::try_from(engine.slots()).unwrap_or(1).min(windows).min(max_batch);
+            guess(engine.as_mut(), contexts.len(), most)?
+        };
+        let cost = cost.expecting(if windows == 1 { SHARED } else { 1.0 });
+        devices.push(Device { engine, cost, max_batch });
+    }
     Ok(Opened {
-        engine,
+        devices,
         served: face(model, live, file),
-        cost,
-        max_batch,
     })
 }
 
 /// An engine and the most chunks of its steps.
 type Ready = (Box<dyn Engine>, usize);
 
-fn on_processor(model: &Model, decoder: Arc<Decoder>, choice: &Choice) -> Result<Ready, OpenError> {
-    let network = Network::new(&model.manifest.arch, &model.weights)?;
-    let slots = u32::try_from(choice.slots.unwrap_or(config::CPU_SLOTS)).unwrap_or(u32::MAX);
-    let engine = NeuralEngine::new(Arc::new(network), decoder, slots);
-    Ok((Box::new(engine), choice.max_batch.unwrap_or(config::CPU_BATCH)))
+/// An engine for each group of threads. The groups share the weights, and the slots among them.
+fn on_processor(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Vec<Ready>, OpenError> {
+    let network = Arc::new(Network::new(&model.manifest.arch, &model.weights)?);
+    let (slots, groups) = (choice.slots.unwrap_or(config::CPU_SLOTS), choice.groups.max(1));
+    let slots = u32::try_from(slots.div_ceil(groups)).unwrap_or(u32::MAX);
+    let max_batch = choice.max_batch.unwrap_or(config::CPU_BATCH);
+    let engine = || NeuralEngine::new(Arc::clone(&network), Arc::clone(decoder), slots);
+    if groups == 1 {
+        return Ok(vec![(Box::new(engine()), max_batch)]);
+    }
+    let threads = if choice.threads == 0 {
+        rayon::current_num_threads()
+    } else {
+        choice.threads
+    };
+    (0..groups)
+        .map(|group| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads((threads / groups).max(1))
+                .thread_name(move |n| format!("hark-compute-{group}-{n}"))
+                .build()?;
+            let engine: Box<dyn Engine> = Box::new(engine().on(pool));
+            Ok((engine, max_batch))
+        })
+        .collect()
 }
 
-/// The engine on a GPU; none if there is no usable one and none is required.
+/// An engine for each of the GPUs that can run the model; none at all if there is none, and none is required.
 #[cfg(feature = "cuda")]
-fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Option<Ready>, OpenError> {
-    use crate::model::device::{Demand, DeviceError, DeviceNetwork};
+fn on_gpus(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Vec<Ready>, OpenError> {
     if choice.gpu.mode == config::GpuMode::Never {
-        return Ok(None);
+        return Ok(Vec::new());
     }
+    let engines = choice.gpu.devices.iter().map(|device| on_gpu(model, decoder, choice, *device));
+    Ok(engines.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// The engine on the GPU of that number; none if it is not usable and not required.
+#[cfg(feature = "cuda")]
+fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice, device: usize) -> Result<Option<Ready>, OpenError> {
+    use crate::model::device::{Demand, DeviceError, DeviceNetwork};
     let max_batch = choice.max_batch.unwrap_or(config::GPU_BATCH);
     let demand = Demand {
         slots: choice.slots,
         max_batch,
     };
-    let network = Gpu::open(&settings(&choice.gpu))
+    let network = Gpu::open(&settings(&choice.gpu, device))
         .map_err(DeviceError::from)
         .and_then(|gpu| DeviceNetwork::new(gpu, &model.manifest.arch, &model.weights, decoder, demand));
     let network = match network {
@@ -185,7 +226,7 @@ fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Opti
         Err(error) if choice.gpu.mode == config::GpuMode::Require => return Err(error.into()),
         Err(DeviceError::Gpu(GpuError::NoDriver)) => return Ok(None),
         Err(error) => {
-            tracing::warn!(%error, "the GPU is not used");
+            tracing::warn!(%error, device, "the GPU is not used");
             return Ok(None);
         }
     };
@@ -209,18 +250,18 @@ fn on_gpu(model: &Model, decoder: &Arc<Decoder>, choice: &Choice) -> Result<Opti
 
 /// Built without the GPU engine, there is only the processor.
 #[cfg(not(feature = "cuda"))]
-fn on_gpu(_: &Model, _: &Arc<Decoder>, choice: &Choice) -> Result<Option<Ready>, OpenError> {
+fn on_gpus(_: &Model, _: &Arc<Decoder>, choice: &Choice) -> Result<Vec<Ready>, OpenError> {
     match choice.gpu.mode {
         config::GpuMode::Require => Err(OpenError::WithoutGpu),
-        config::GpuMode::Auto | config::GpuMode::Never => Ok(None),
+        config::GpuMode::Auto | config::GpuMode::Never => Ok(Vec::new()),
     }
 }
 
-/// What the configuration says of the GPU, for opening it.
+/// What the configuration says of the GPUs, for opening one of them.
 #[cfg(feature = "cuda")]
-pub fn settings(gpu: &config::Gpu) -> Settings {
+pub fn settings(gpu: &config::Gpu, device: usize) -> Settings {
     Settings {
-        device: gpu.device,
+        device,
         driver: gpu.driver.clone(),
         nvrtc: gpu.nvrtc.clone(),
         cache: gpu.cache.clone(),
@@ -306,26 +347,76 @@ fn face(model: Model, live: Option<usize>, file: usize) -> Served {
     }
 }
 
-/// Steps every context at every bucket size, so that nothing is slow the first time, and keeps the better of two times.
+/// Steps every context at every bucket size, so that nothing is slow the first time, and keeps the middle one of three times. Every step is
+/// of the streams whose turn was longest ago, as in service: their state lies in no cache.
 fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Result<CostTable, OpenError> {
     let mut cost = CostTable::linear(encoder.contexts.len(), Duration::from_millis(10));
-    let slots = usize::try_from(engine.slots()).unwrap_or(usize::MAX);
+    let slots = engine.slots().max(1);
+    let largest = max_batch.min(usize::try_from(slots).unwrap_or(usize::MAX));
     for (context, [_, right]) in encoder.contexts.iter().enumerate() {
         let frames = u64::try_from(*right).unwrap_or(0) + 1;
         let samples = usize::try_from(frames * SAMPLES_PER_FRAME).unwrap_or(0);
+        let mut turn = Turn {
+            next: 0,
+            slots,
+            context,
+            samples,
+            seq: 0,
+        };
+        while turn.seq == 0 {
+            let rest = usize::try_from(slots - turn.next).unwrap_or(usize::MAX);
+            turn.step(engine, largest.min(rest))?;
+        }
         let mut per_chunk = Duration::ZERO;
         for (bucket, &size) in BUCKETS.iter().enumerate() {
-            if size > max_batch || size > slots {
+            if size > largest {
                 cost.set(context, bucket, per_chunk * u32::try_from(size).unwrap_or(u32::MAX));
                 continue;
             }
-            step(engine, context, size, samples, 0)?;
-            let took = step(engine, context, size, samples, 1)?.min(step(engine, context, size, samples, 2)?);
+            let mut times = [turn.step(engine, size)?, turn.step(engine, size)?, turn.step(engine, size)?];
+            times.sort_unstable();
+            let [_, took, _] = times;
             cost.set(context, bucket, took);
             per_chunk = took / u32::try_from(size).unwrap_or(1);
         }
     }
     Ok(cost)
+}
+
+/// Steps all slots of an engine in turn.
+struct Turn {
+    next: u32,
+    slots: u32,
+    context: usize,
+    samples: usize,
+    /// Of the chunk that slot `next` is to get; the slots before it have had one more.
+    seq: u64,
+}
+
+impl Turn {
+    /// A step of the next `size` slots.
+    fn step(&mut self, engine: &mut dyn Engine, size: usize) -> Result<Duration, EngineError> {
+        let chunks = (0..size).map(|_| self.chunk()).collect();
+        let batch = Batch {
+            context: self.context,
+            chunks,
+        };
+        let began = Instant::now();
+        engine.step(&batch)?;
+        Ok(began.elapsed())
+    }
+
+    fn chunk(&mut self) -> Chunk {
+        // The first chunk of an utterance is shorter: it makes up for the front end's delay.
+        let samples = if self.seq == 0 { self.samples - 1_080 } else { self.samples };
+        let chunk = babble(self.next, samples, self.seq);
+        self.next += 1;
+        if self.next >= self.slots {
+            self.next = 0;
+            self.seq += 1;
+        }
+        chunk
+    }
 }
 
 /// A model without streaming is timed on windows of ten seconds: one, and on a device that takes many together as many as `most` at
@@ -334,7 +425,7 @@ fn guess(engine: &mut dyn Engine, contexts: usize, most: usize) -> Result<CostTa
     let window = |slot| Chunk {
         start: true,
         end: true,
-        ..noise(slot, 160_000, 0)
+        ..babble(slot, 160_000, 0)
     };
     let mut timed = |size: usize| -> Result<Duration, EngineError> {
         let slots = 0..u32::try_from(size).unwrap_or(1);
@@ -357,24 +448,34 @@ fn guess(engine: &mut dyn Engine, contexts: usize, most: usize) -> Result<CostTa
     Ok(cost)
 }
 
-fn step(engine: &mut dyn Engine, context: usize, size: usize, samples: usize, seq: u64) -> Result<Duration, OpenError> {
-    let chunks = (0..u32::try_from(size).unwrap_or(0))
-        .map(|slot| noise(slot, if seq == 0 { samples - 1_080 } else { samples }, seq))
-        .collect();
-    let batch = Batch { context, chunks };
-    let began = Instant::now();
-    engine.step(&batch)?;
-    Ok(began.elapsed())
-}
-
-/// A chunk of faint noise for slot `slot`; the first of an utterance if `seq` is 0.
-fn noise(slot: u32, samples: usize, seq: u64) -> Chunk {
-    let mut state = 0x2545_f491_u32 ^ slot;
-    let mut sample = || {
+/// A chunk of babble for slot `slot`; the first of an utterance if `seq` is 0. Decoding costs more the more a sound is like speech, so it
+/// has what makes speech: the pulses of a voice, through two resonances that move from syllable to syllable, and a hiss between.
+fn babble(slot: u32, samples: usize, seq: u64) -> Chunk {
+    // A quarter of a second, at 16 kHz.
+    const SYLLABLE: usize = 4_000;
+    let mut state = 0x2545_f491_u32 ^ slot.wrapping_mul(0x9e37_79b9) ^ u32::try_from(seq).unwrap_or(0).wrapping_mul(0x85eb_ca6b);
+    let mut random = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (f32::from(u16::try_from(state >> 16).unwrap_or(0)) - 32_768.0) / 3.3e6
+        f32::from(u16::try_from(state >> 16).unwrap_or(0)) / 65_536.0
     };
-    let samples = (0..samples).map(|_| sample()).collect();
+    let mut resonances = [[0.0_f32; 2]; 2];
+    let mut memory = [[0.0_f32; 2]; 2];
+    let sample = |n: usize| {
+        if n.is_multiple_of(SYLLABLE) {
+            resonances = [300.0 + 500.0 * random(), 900.0 + 1_500.0 * random()].map(resonator);
+        }
+        let source = match n % SYLLABLE {
+            within if within > SYLLABLE * 4 / 5 => 0.1 * (random() - 0.5),
+            within if within.is_multiple_of(130) => 0.3,
+            _ => 0.0,
+        };
+        resonances.iter().zip(&mut memory).fold(source, |input, ([a, b], [last, before])| {
+            let output = input + a * *last + b * *before;
+            *before = std::mem::replace(last, output);
+            output * 0.3
+        })
+    };
+    let samples = (0..samples).map(sample).collect();
     Chunk {
         stream: StreamId(0),
         slot: Slot {
@@ -387,4 +488,11 @@ fn noise(slot: u32, samples: usize, seq: u64) -> Chunk {
         end: false,
         commit: false,
     }
+}
+
+/// The two coefficients of a resonance at `hertz`, 80 Hz wide, at 16 kHz (Klatt, 1980).
+fn resonator(hertz: f32) -> [f32; 2] {
+    use std::f32::consts::PI;
+    let radius = (-PI * 80.0 / 16_000.0).exp();
+    [2.0 * radius * (2.0 * PI * hertz / 16_000.0).cos(), -radius * radius]
 }

@@ -84,6 +84,12 @@ impl Served {
             .any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
     }
 
+    /// The context with the next longer chunks after `index`, or `index` if there is none.
+    pub fn longer(&self, index: usize) -> usize {
+        let longer = (0..self.contexts.len()).filter(|other| self.right(*other) > self.right(index));
+        longer.min_by_key(|other| self.right(*other)).unwrap_or(index)
+    }
+
     /// Right context of context `index`, in frames.
     pub fn right(&self, index: usize) -> u32 {
         self.contexts

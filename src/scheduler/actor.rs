@@ -20,7 +20,7 @@ use crate::units::StreamId;
 
 /// Messages from one sender that may wait; a stream never has more chunks than its credits out.
 const MAILBOX: usize = 64;
-/// How often the cost table is shown.
+/// How often figures are shown anew, whatever happens.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor. Made by [`start`].
@@ -31,7 +31,6 @@ pub struct SchedulerActor {
     sinks: HashMap<StreamId, Sink>,
     measure: StepMetrics,
     default_context: usize,
-    shown: Option<Instant>,
     gauges: Arc<Gauges>,
     results: Option<Receiver<Stepped>>,
     /// Streams whose guards were dropped. Shared with the stream that wakes the actor; only its thread ever locks it.
@@ -53,7 +52,6 @@ pub fn start(core: Core, worker: Worker, results: Receiver<Stepped>, device: usi
         sinks: HashMap::new(),
         measure: StepMetrics::new(device),
         default_context,
-        shown: None,
         gauges: Arc::clone(&gauges),
         results: Some(results),
         released: Arc::new(Mutex::new(released)),
@@ -78,6 +76,10 @@ impl Actor for SchedulerActor {
                 results.recv().await.map(|stepped| (stepped, results))
             }));
         }
+        ctx.run_interval(SHOWN_EVERY, |actor, _| {
+            actor.publish();
+            actor.show_costs();
+        });
         let released = Arc::clone(&self.released);
         ctx.add_stream(poll_fn(move |context| {
             lock(&released).poll_recv(context).map(|id| id.map(Released))
@@ -116,13 +118,8 @@ impl SchedulerActor {
         }
     }
 
-    /// Shows the cost table once a second.
-    fn show_costs(&mut self) {
-        let now = Instant::now();
-        if self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < SHOWN_EVERY) {
-            return;
-        }
-        self.shown = Some(now);
+    /// Shows the cost table.
+    fn show_costs(&self) {
         for (context, period) in self.core.rules().periods.iter().enumerate() {
             for (chunks, seconds) in BUCKETS.into_iter().zip(self.core.cost().row(context)) {
                 self.measure.cost(*period, chunks, seconds);
@@ -203,7 +200,6 @@ impl StreamHandler<Stepped> for SchedulerActor {
             self.deliver(delivery);
         }
         self.watch_cost(drifted);
-        self.show_costs();
         self.publish();
         self.pump();
     }

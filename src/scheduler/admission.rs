@@ -13,8 +13,10 @@ use crate::engine::cost::CostTable;
 
 /// Share of the engine's greatest throughput that live streams may use.
 const USABLE: f64 = 0.8;
-/// How old a prediction may be; one that would refuse somebody must be younger, and no older than the latest leaving.
+/// How old a prediction may be; one that would refuse somebody must be younger.
 const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
+/// Time over which predictions of the capacity are averaged.
+const MEMORY: Duration = Duration::from_secs(8);
 /// Response times that are kept, how old they may be, and how many say something.
 const RESPONSES: usize = 2_048;
 const RESPONSE_AGE: Duration = Duration::from_secs(4);
@@ -85,11 +87,10 @@ pub struct Admission {
     live: Vec<usize>,
     files: usize,
     arrivals: Vec<Arrivals>,
-    responses: VecDeque<(Instant, Duration)>,
-    /// Streams that are predicted to fit beside those in service, by context, when that was last asked; and when it was.
+    /// When, how fast, and among how many live streams.
+    responses: VecDeque<(Instant, Duration, usize)>,
+    /// Streams that are predicted to fit beside those in service, by context, as a running mean; and when that was last asked.
     room: Vec<Option<(f64, Instant)>>,
-    /// Somebody left since then.
-    left: bool,
     overload: Overload,
 }
 
@@ -102,7 +103,6 @@ impl Admission {
             arrivals: (0..contexts).map(|_| Arrivals::new(now)).collect(),
             responses: VecDeque::new(),
             room: vec![None; contexts],
-            left: false,
             overload: Overload::None,
         }
     }
@@ -114,7 +114,6 @@ impl Admission {
             Class::File => Ok(()),
             Class::Live => {
                 let [usual, refusing] = FRESH;
-                let refusing = if self.left { Duration::ZERO } else { refusing };
                 if self.room(context, rules, cost, now, usual) >= 1.0 || self.room(context, rules, cost, now, refusing) >= 1.0 {
                     Ok(())
                 } else {
@@ -130,31 +129,20 @@ impl Admission {
             Class::File => self.files += 1,
             Class::Live => {
                 self.live.iter_mut().skip(context).take(1).for_each(|count| *count += 1);
-                // It takes the same part of the room at every context.
-                let part = self
-                    .room
-                    .get(context)
-                    .copied()
-                    .flatten()
-                    .map_or(0.0, |(room, _)| 1.0 / room.max(1.0));
-                for (room, _) in self.room.iter_mut().flatten() {
-                    *room -= *room * part;
-                }
+                self.adjust(context, true);
             }
         }
     }
 
     /// A stream left.
     pub fn closed(&mut self, class: Class, context: usize) {
-        self.left = true;
         match class {
             Class::File => self.files = self.files.saturating_sub(1),
-            Class::Live => self
-                .live
-                .iter_mut()
-                .skip(context)
-                .take(1)
-                .for_each(|count| *count = count.saturating_sub(1)),
+            Class::Live => {
+                let counts = self.live.iter_mut().skip(context).take(1);
+                counts.for_each(|count| *count = count.saturating_sub(1));
+                self.adjust(context, false);
+            }
         }
     }
 
@@ -170,7 +158,7 @@ impl Admission {
         if self.responses.len() >= RESPONSES {
             self.responses.pop_front();
         }
-        self.responses.push_back((now, response));
+        self.responses.push_back((now, response, self.count(Class::Live)));
     }
 
     /// Streams of a class in service.
@@ -203,11 +191,12 @@ impl Admission {
 
     /// Response time that 99 of 100 live chunks stayed within lately; `None` before there were enough.
     pub fn measured(&mut self, now: Instant) -> Option<Duration> {
-        self.responses.retain(|&(at, _)| now.saturating_duration_since(at) < RESPONSE_AGE);
+        let old = |&(at, ..): &(Instant, Duration, usize)| now.saturating_duration_since(at) >= RESPONSE_AGE;
+        while self.responses.pop_front_if(|response| old(response)).is_some() {}
         if self.responses.len() < RESPONSES_JUDGED {
             return None;
         }
-        let mut times: Vec<Duration> = self.responses.iter().map(|&(_, response)| response).collect();
+        let mut times: Vec<Duration> = self.responses.iter().map(|&(_, response, _)| response).collect();
         times.sort_unstable();
         times.get(times.len() - 1 - times.len() / 100).copied()
     }
@@ -220,16 +209,34 @@ impl Admission {
         {
             return room;
         }
-        let mut room = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
-        // The prediction is not believed against what is seen.
+        let predicted = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
+        // The noise of one second neither refuses nor invites anybody.
+        let mut room = known.map_or(predicted, |(room, at)| {
+            let part = now.saturating_duration_since(at).as_secs_f64() / MEMORY.as_secs_f64();
+            room + part.min(1.0) * (predicted - room)
+        });
+        // The prediction is not believed against what is seen: with as many streams as there were lately, answers came late.
         if self.measured(now).is_some_and(|p99| p99 > rules.target(context)) {
-            room = room.min(0.0);
+            let among: usize = self.responses.iter().map(|&(_, _, live)| live).sum();
+            let too_many = float(among) / float(self.responses.len().max(1));
+            room = room.min(too_many - float(self.count(Class::Live)));
         }
         if let Some(cell) = self.room.get_mut(context) {
             *cell = Some((room, now));
         }
-        self.left = false;
         room
+    }
+
+    /// A stream at `context` came, or left: it takes, or leaves, the same part of the room at every context.
+    fn adjust(&mut self, context: usize, came: bool) {
+        let Some((own, _)) = self.room.get(context).copied().flatten() else {
+            return;
+        };
+        let part = 1.0 / own.max(1.0);
+        for (room, _) in self.room.iter_mut().flatten() {
+            let streams = part * room.max(1.0);
+            *room += if came { -streams } else { streams };
+        }
     }
 
     /// As [`Admission::room`], anew. `last`: what it was, near which it is looked for first.

@@ -74,14 +74,16 @@ fn streams_that_send_together_leave_less_room() {
 }
 
 #[test]
-fn slower_steps_shrink_the_estimate_at_once_for_all_sizes() {
+fn slower_steps_shrink_the_estimate_for_all_sizes() {
     let (rules, mut cost, now) = (rules(), table(1.0, 0.5), Instant::now());
     let mut admission = Admission::new(2, now);
     let before = admission.capacity(1, &rules, &cost, now);
-    for _ in 0..400 {
+    for _ in 0..2_000 {
         cost.observe(1, 2, ms(4));
     }
-    let after = admission.capacity(1, &rules, &cost, now + ms(1_500));
+    let soon = admission.capacity(1, &rules, &cost, now + ms(2_000));
+    assert!(soon < before && soon > before * 7 / 10, "a mean over some seconds: {before} {soon}");
+    let after = admission.capacity(1, &rules, &cost, now + ms(12_000));
     assert!(after < before * 6 / 10, "{before} {after}");
 }
 
@@ -169,4 +171,29 @@ fn the_search_finds_the_limit_from_any_beginning() {
         }
     }
     assert_eq!(largest(1_000, 3, |_| true), 1_000);
+}
+
+#[test]
+fn an_engine_that_was_crowded_and_is_idle_again_takes_streams() {
+    let (rules, mut cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    for _ in 0..200 {
+        admission.opened(Class::Live, 1);
+    }
+    for chunk in 0..40 {
+        let at = now + ms(chunk * 320);
+        for _ in 0..200 {
+            admission.arrived(1, at);
+            admission.answered(ms(150), at + ms(150));
+        }
+        cost.observe(1, 16, ms(20));
+        let crowded = admission.check(Class::Live, 1, &rules, &cost, at + ms(200));
+        assert!(chunk < 4 || crowded.is_err());
+    }
+    for _ in 0..200 {
+        admission.closed(Class::Live, 1);
+    }
+    let later = now + ms(40 * 320 + 30_000);
+    assert_eq!(admission.check(Class::Live, 1, &rules, &cost, later), Ok(()));
+    assert!(admission.capacity(1, &rules, &cost, later) > 100);
 }

@@ -277,7 +277,8 @@ impl Core {
 
     /// The batch to step next, if there is anything to do. The engine must be free.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
-        let (context, ids) = self.live_candidates();
+        let (context, mut ids) = self.live_candidates();
+        ids.truncate(self.in_time(context, ids.len(), now));
         let (file_context, most_files) = self.file_candidates();
         let live = self.live_work(context, ids.len());
         let file = self.file_work(file_context, most_files, now);
@@ -395,6 +396,15 @@ impl Core {
         (context.unwrap_or(0), ids)
     }
 
+    /// How many of the `most` chunks that are most urgent go into a step: as many as leave the first of them in time, or all if it is late in
+    /// any case.
+    fn in_time(&self, context: usize, most: usize, now: Instant) -> usize {
+        let left = self.ready_live.first().map(|&(due, _)| due.saturating_duration_since(now));
+        let fits = left.map_or(most, |left| self.cost.chunks_within(context, left, most));
+        let helps = left.is_some_and(|left| self.cost.predict(context, fits) <= left);
+        if helps { fits } else { most }
+    }
+
     /// The context of the file whose turn it is, and how many files may go into one step.
     fn file_candidates(&self) -> (usize, usize) {
         let first = self.ready_files.first().and_then(|id| self.streams.get(&id));
@@ -504,3 +514,7 @@ impl Stream {
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "properties.rs"]
+mod properties;

@@ -35,7 +35,7 @@ use hark::config::Config;
 use hark::engine::cost::{BUCKETS, CostTable};
 use hark::engine::scripted::ScriptedEngine;
 use hark::engine::served::Served;
-use hark::engine::{Engine, Opened};
+use hark::engine::{Device, Engine, Opened};
 use hark::model::tokenizer::{Tokenizer, TokenizerSettings};
 use serde_json::Value;
 use uuid::Uuid;
@@ -85,6 +85,7 @@ pub struct Setup {
     slots: u32,
     step: Duration,
     engine: Option<Box<dyn Engine>>,
+    devices: usize,
 }
 
 impl Default for Setup {
@@ -94,6 +95,7 @@ impl Default for Setup {
             slots: 64,
             step: Duration::ZERO,
             engine: None,
+            devices: 1,
         }
     }
 }
@@ -125,6 +127,12 @@ impl Setup {
         self
     }
 
+    /// So many devices, each with a scripted engine and as many places.
+    pub fn devices(mut self, devices: usize) -> Self {
+        self.devices = devices;
+        self
+    }
+
     /// Starts the server and waits until it listens.
     pub fn start(self) -> Server {
         let config = parsed(&self.config);
@@ -133,12 +141,16 @@ impl Setup {
         let engine = self
             .engine
             .unwrap_or_else(|| Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step)));
-        let opened = Opened {
+        let device = |engine| Device {
             engine,
-            served: served(),
             cost: CostTable::from_rows(vec![cost]),
             max_batch: 64,
         };
+        let mut devices = vec![device(engine)];
+        for _ in 1..self.devices {
+            devices.push(device(Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step))));
+        }
+        let opened = Opened { devices, served: served() };
         let (lines, listening) = channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

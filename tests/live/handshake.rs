@@ -154,6 +154,42 @@ async fn the_limit_of_requests_is_answered_with_429() {
 }
 
 #[tokio::test]
+async fn a_key_gets_as_many_streams_at_once_as_it_may_have() {
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let config = format!("[auth]\nmode = \"keys\"\nkeys = [{{ name = \"desk\", sha256 = \"{hash}\", streams = 1 }}]");
+    let server = Setup::default().config(&config).start();
+    let key = [("authorization", "Token secret")];
+    let first = connect_with(&server, QUERY, &key).await.unwrap();
+    let refused = connect_with(&server, QUERY, &key).await.err().unwrap();
+    assert_eq!((refused.status, &refused.body["err_code"]), (429, &json!("TOO_MANY_REQUESTS")));
+    assert_eq!(refused.headers["retry-after"], "1");
+    first.close_stream().await;
+    server.idle_but(0).await;
+    connect_with(&server, QUERY, &key).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_spread_over_the_devices_and_each_gets_its_own_words() {
+    let server = Setup::default().slots(2).devices(2).start();
+    let tape = Tape::new(16_000).tone(2.0).silence(0.5);
+    let alone = transcribe(&server, &tape, QUERY, 100).await.text();
+    server.idle_but(0).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(connect(&server, QUERY).await);
+    }
+    assert_eq!(refused(&server, QUERY).await.status, 503);
+    let seats = async |device: u8| server.metric(&format!("hark_stream_head_room{{device=\"{device}\"}}")).await;
+    assert_eq!((seats(0).await, seats(1).await), (0.0, 0.0), "two streams on each");
+    for live in &mut streams {
+        live.audio(&tape.linear16()).await;
+    }
+    for live in streams {
+        assert_eq!(live.close_stream().await.text(), alone);
+    }
+}
+
+#[tokio::test]
 async fn configured_keys_are_asked_for() {
     // printf %s secret | sha256sum
     let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
