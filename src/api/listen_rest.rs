@@ -13,7 +13,8 @@ use crate::error::ApiError;
 use crate::prerecorded::assemble;
 use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
-use crate::units::KeyId;
+use crate::telemetry::metrics as measure;
+use crate::units::{KeyId, Samples};
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::FileRequest;
 use crate::wire::query::{ListenOptions, parse_file};
@@ -67,6 +68,11 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(is_json);
+    let mut told = Samples(0);
+    let progress = |decoded: Samples| {
+        measure::file_progress(decoded.since(told));
+        told = decoded;
+    };
     let result = if is_json {
         let url = address(body).await?;
         let remote = state.fetcher.open(&url).await?;
@@ -75,9 +81,9 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
             limit,
             state.config.limits.request_timeout,
         );
-        transcribe(remote, spec, plan, &state.scheduler, |_| ()).await
+        transcribe(remote, spec, plan, &state.scheduler, progress).await
     } else {
-        transcribe(body, spec, plan, &state.scheduler, |_| ()).await
+        transcribe(body, spec, plan, &state.scheduler, progress).await
     };
     result.map_err(|error| match error {
         JobError::Audio(error) => {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::units::Samples;
+
 /// Upper bounds of the latency histograms in seconds, dense around the 400 ms promise.
 const LATENCY_S: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.6, 5.0, 10.0];
 /// Upper bounds of the batch size histogram in chunks.
@@ -23,7 +25,7 @@ const STEP_DRIFT: &str = "hark_step_drift_ratio";
 const STEP_COST: &str = "hark_step_cost_seconds";
 const HEAD_ROOM: &str = "hark_stream_head_room";
 const OVERLOAD: &str = "hark_overload";
-const FILE_AUDIO: &str = "hark_file_audio_milliseconds_total";
+const FILE_AUDIO: &str = "hark_file_audio_samples_total";
 const LATE_SECONDS: &str = "hark_chunk_late_seconds";
 const RESPONSE_SECONDS: &str = "hark_response_seconds";
 const RESULTS_REFUSED: &str = "hark_results_refused_total";
@@ -57,7 +59,11 @@ pub const TABLE: [(&str, &str, &str); 15] = [
         "gauge",
         "what gives way: 0 nothing, 1 half of the interim results, 2 short chunks of new streams, 3 files, 4 new streams",
     ),
-    (FILE_AUDIO, "counter", "audio of recorded files that was decoded, in milliseconds"),
+    (
+        FILE_AUDIO,
+        "counter",
+        "audio of recorded files that was decoded, in samples of 16 kHz",
+    ),
     (
         LATE_SECONDS,
         "histogram",
@@ -165,15 +171,8 @@ impl StepMetrics {
 }
 
 /// Audio of a recorded file was decoded.
-pub fn file_progress(seconds: f64) {
-    // Whole milliseconds: the counter counts in whole numbers.
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates"
-    )]
-    counter!(FILE_AUDIO).increment((seconds * 1e3) as u64);
+pub fn file_progress(audio: Samples) {
+    counter!(FILE_AUDIO).increment(audio.0);
 }
 
 /// A live chunk was decoded after it was due.

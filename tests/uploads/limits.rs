@@ -181,3 +181,14 @@ async fn memory_does_not_grow_with_the_length_of_a_file() {
         most >> 20
     );
 }
+
+#[tokio::test]
+async fn the_audio_of_files_is_counted_as_it_is_decoded() {
+    let server = Server::start();
+    let counted = async || server.metric("hark_file_audio_samples_total").await;
+    let before = counted().await;
+    post(&server, "", Tape::new(16_000).silence(2.5).wav(Wav::default()))
+        .await
+        .alternative(0);
+    assert!(counted().await - before >= 40_000.0, "{before} before, {} after", counted().await);
+}
