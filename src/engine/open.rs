@@ -353,6 +353,8 @@ fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Resu
     let mut cost = CostTable::linear(encoder.contexts.len(), Duration::from_millis(10));
     let slots = engine.slots().max(1);
     let largest = max_batch.min(usize::try_from(slots).unwrap_or(usize::MAX));
+    // Four times the largest step is more than caches hold; a GPU may have very many slots.
+    let slots = slots.min(u32::try_from(largest.saturating_mul(4)).unwrap_or(u32::MAX));
     for (context, [_, right]) in encoder.contexts.iter().enumerate() {
         let frames = u64::try_from(*right).unwrap_or(0) + 1;
         let samples = usize::try_from(frames * SAMPLES_PER_FRAME).unwrap_or(0);
