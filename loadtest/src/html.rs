@@ -8,6 +8,7 @@ use plotters::prelude::*;
 use crate::capacity::Capacity;
 use crate::latency::{PROMISE, millis};
 use crate::report::Report;
+use crate::simulate::{Answer, Outcome, Simulation};
 use crate::soak::Soak;
 
 const SIZE: (u32, u32) = (860, 320);
@@ -222,6 +223,54 @@ pub(crate) fn of_soak(soak: &Soak<'_>) -> Result<String> {
         bound: None,
     };
     page(&format!("Soak, {}", soak.scenario), &soak.to_string(), &[plot])
+}
+
+/// The page of a simulation.
+///
+/// # Errors
+/// A plot that cannot be drawn.
+pub(crate) fn of_simulation(simulation: &Simulation) -> Result<String> {
+    let found = match &simulation.answer {
+        Answer::Most { found, .. } => found.as_slice(),
+        Answer::Load { .. } | Answer::Fewest { .. } => &[],
+    };
+    let outcome = match &simulation.answer {
+        Answer::Load { outcome, .. } => Some(outcome.as_ref()),
+        Answer::Fewest { found: Some(found), .. } => Some(&found.held),
+        Answer::Fewest { found: None, .. } | Answer::Most { .. } => None,
+    };
+    let curve = outcome.into_iter().flat_map(|outcome| &outcome.response_curve);
+    let row = |y: fn(&Outcome) -> f64| found.iter().map(move |row| (crate::tally::number(row.held.gpus), y(&row.held)));
+    let plot = |title, x, y, curve: Curve, bound| Plot {
+        title,
+        x,
+        y,
+        curves: vec![curve.with_dots()],
+        bound,
+    };
+    let of_load = plot(
+        "Simulated: share of the response times that are at most so long",
+        "ms",
+        "%",
+        Curve::new("response time", BLUE, curve.map(|(ms, share)| (*ms, share * 100.0))),
+        None,
+    );
+    let streams = plot(
+        "Simulated: the most streams that hold",
+        "devices",
+        "streams",
+        Curve::new("streams", BLUE, row(|held| crate::tally::number(held.streams))),
+        None,
+    );
+    let response = plot(
+        "Simulated: response time at the most streams that hold",
+        "devices",
+        "ms",
+        Curve::new("p99", ORANGE, row(|held| held.response.map_or(0.0, |response| response.p99_ms))),
+        Some(simulation.scenario.budget_ms),
+    );
+    let plots = if found.is_empty() { vec![of_load] } else { vec![streams, response] };
+    page(&format!("Simulation, {}", simulation.table.name), &simulation.to_string(), &plots)
 }
 
 #[cfg(test)]

@@ -152,6 +152,28 @@ impl Measure {
         self.0.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
     }
 
+    /// Adds a sample in nanoseconds.
+    pub(crate) fn add_nanos(&mut self, nanos: u64) {
+        self.0.saturating_record(nanos / 1_000);
+    }
+
+    /// Share of the samples at or below so many milliseconds, 0 to 1; 0 without any.
+    pub(crate) fn share_within_ms(&self, ms: f64) -> f64 {
+        let micros = Duration::try_from_secs_f64(ms / 1e3).map_or(0, |value| value.as_micros());
+        if self.0.is_empty() {
+            return 0.0;
+        }
+        self.0.percentile_below(u64::try_from(micros).unwrap_or(u64::MAX)) / 100.0
+    }
+
+    /// Adds all samples of another.
+    ///
+    /// # Errors
+    /// Never in practice: both have the same bounds.
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
     /// The figures, or `None` without samples.
     pub(crate) fn summary(&self) -> Option<Summary> {
         let ms = |micros: u64| millis(Duration::from_micros(micros));

@@ -1,6 +1,7 @@
 //! Load tester for live speech-to-text streams.
 //!
-//! Speaks the public WebSocket protocol and shares no code with the server, so that it can disagree with it.
+//! Speaks the public WebSocket protocol and shares no code with the server, so that it can disagree with it; only `simulate`, which measures
+//! no server, runs the server's scheduler.
 //! `run` puts a scenario of streams on a server and judges delays, refusals and words; `watch` streams one file and prints what comes.
 
 mod audio;
@@ -15,6 +16,7 @@ mod metrics;
 mod pacing;
 mod plan;
 mod report;
+mod simulate;
 mod soak;
 mod tally;
 mod upload;
@@ -37,6 +39,7 @@ use crate::live::Stage;
 use crate::metrics::Scrape;
 use crate::plan::{Program, Scenario};
 use crate::report::Report;
+use crate::simulate::Simulate;
 use crate::soak::Plan;
 use crate::tally::Tally;
 use crate::view::View;
@@ -119,6 +122,14 @@ enum Command {
         /// Exit code 1 if the memory grows faster in the second phase.
         #[arg(long)]
         most_mib_per_hour: Option<f64>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Simulates the scheduler over many devices in virtual time; exit code 0: the rule holds, or what was looked for was found, 1: not, 2: the
+    /// simulation did not come about.
+    Simulate {
+        #[command(flatten)]
+        simulate: Box<Simulate>,
         #[command(flatten)]
         files: Files,
     },
@@ -240,6 +251,7 @@ async fn main() -> ExitCode {
             };
             soak(&server, scenario.as_deref(), plan, &files).await
         }
+        Command::Simulate { simulate, files } => simulation(&simulate, &files).await,
         Command::Watch {
             file,
             server,
@@ -303,6 +315,16 @@ async fn soak(server: &Server, scenario: Option<&Path>, plan: Plan, files: &File
     print!("{soak}");
     files.write(&soak, || html::of_soak(&soak))?;
     Ok(soak.broken.is_empty())
+}
+
+/// Simulates and tells whether the rule holds.
+async fn simulation(asked: &Simulate, files: &Files) -> Result<bool> {
+    let Some(simulation) = simulate::run(asked).await? else {
+        return Ok(true);
+    };
+    print!("{simulation}");
+    files.write(&simulation, || html::of_simulation(&simulation))?;
+    Ok(simulation.holds())
 }
 
 async fn watch(file: &Path, server: Server, speed: f64, interim: bool, parameters: Vec<(String, String)>) -> Result<()> {

@@ -83,7 +83,8 @@ impl Scrape {
         Ok(Self::parse(&String::from_utf8_lossy(&bytes)))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads Prometheus text.
+    pub(crate) fn parse(text: &str) -> Self {
         let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
         let mut out = Self::default();
         for line in text.lines() {
@@ -124,6 +125,32 @@ impl Scrape {
     /// The gauge `name`.
     pub(crate) fn gauge(&self, name: &str) -> Option<f64> {
         self.gauges.get(name).copied()
+    }
+
+    /// The gauges `name`, each with its labels.
+    pub(crate) fn labelled(&self, name: &str) -> impl Iterator<Item = (Vec<(&str, &str)>, f64)> {
+        self.gauges.iter().filter_map(move |(series, value)| {
+            let labels = series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?;
+            let pairs = labels.split(',').filter_map(|part| part.trim().split_once('='));
+            let pairs = pairs.map(|(name, value)| (name, value.trim_matches('"')));
+            Some((pairs.collect(), *value))
+        })
+    }
+
+    /// The bounds of the histogram `name` with the share of all samples up to each, in order, as far as they are finite.
+    pub(crate) fn shares(&self, name: &str) -> Vec<(f64, f64)> {
+        let Some(buckets) = self.histograms.get(name).filter(|buckets| buckets.count > 0.0) else {
+            return Vec::new();
+        };
+        let share = |(bound, up_to): (&String, &f64)| Some((bound.parse::<f64>().ok()?, up_to / buckets.count));
+        let mut shares: Vec<(f64, f64)> = buckets
+            .up_to
+            .iter()
+            .filter_map(share)
+            .filter(|(bound, _)| bound.is_finite())
+            .collect();
+        shares.sort_by(|a, b| a.0.total_cmp(&b.0));
+        shares
     }
 
     /// What happened from `before` to `self`.

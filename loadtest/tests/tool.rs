@@ -591,3 +591,125 @@ async fn watch_prints_what_comes() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("503"));
 }
+
+const COSTS: &str = "name = \"test\"\nsource = \"assumed for a test\"\nmax_batch = 64\nslots = 40\n[[context]]\nchunk_ms = 320\n\
+    seconds = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulation_tells_its_source_and_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (costs, json, html) = (path("costs.toml"), path("out.json"), path("out.html"));
+    std::fs::write(&costs, COSTS).unwrap();
+    let simulate = async |more: &[&str]| {
+        let arguments = [&["simulate", "--cost", costs.as_str(), "--ramp", "2", "--seconds", "5"], more].concat();
+        let output = tool(&arguments).await;
+        let shown = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), shown)
+    };
+    let (code, shown) = simulate(&["--gpus", "2", "--streams", "50", "--json", &json, "--html", &html]).await;
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains("assumed for a test") && shown.contains("nothing here was measured"),
+        "{shown}"
+    );
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let outcome = &report["answer"]["load"]["outcome"];
+    assert_eq!((number(&outcome["streams"]), number(&outcome["in_service"])), (50, 50));
+    assert!(std::fs::read_to_string(&html).unwrap().contains("<svg"));
+
+    let (code, shown) = simulate(&["--gpus", "1", "--streams", "50"]).await;
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("10 because no slot is free"), "{shown}");
+    let (code, shown) = simulate(&["--streams", "100", "--html", &html]).await;
+    assert!(code == Some(0) && shown.contains("3 devices hold 100 streams"), "{shown}");
+    let (code, shown) = simulate(&["--gpus", "1,2", "--html", &html]).await;
+    assert!(
+        code == Some(0) && shown.contains("all 40 slots of every device are taken"),
+        "{shown}"
+    );
+
+    for (wrong, wanted) in [
+        (vec![], "neither --gpus nor --streams"),
+        (vec!["--gpus", "0", "--streams", "1"], "--gpus is not"),
+        (vec!["--gpus", "1", "--streams", "1", "--mix", "80"], "not of 80 ms"),
+        (vec!["--gpus", "1", "--streams", "1", "--compare", "missing.json"], "missing.json"),
+    ] {
+        let (code, shown) = simulate(&wrong).await;
+        assert!(code == Some(2) && shown.contains(wanted), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulation_is_held_against_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (costs, run) = (path("costs.toml"), path("run.json"));
+    std::fs::write(&costs, COSTS).unwrap();
+    for (server, code, wanted) in [
+        // A stream alone takes 1 ms: 99 of 100 in the first bucket, which ends at 5 ms.
+        (
+            "{\"hark_response_seconds\":{\"count\":9,\"p99\":0.00495}}",
+            0,
+            "ratio         1.00, within 25 %",
+        ),
+        ("{\"hark_response_seconds\":{\"count\":9,\"p99\":0.04}}", 1, "NOT within"),
+        ("{}", 2, "no hark_response_seconds"),
+    ] {
+        std::fs::write(&run, format!("{{\"server\":{{\"spreads\":{server}}}}}")).unwrap();
+        let output = tool(&["simulate", "--cost", &costs, "--gpus", "1", "--streams", "1", "--compare", &run]).await;
+        let shown = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && shown.contains(wanted), "{shown}");
+    }
+}
+
+/// Answers every request with `metrics`.
+async fn metrics_server(metrics: String) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            // The whole request comes at once: it is short and has no body.
+            assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", metrics.len());
+            socket.write_all((head + &metrics).as_bytes()).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_costs_of_a_server_are_saved_and_used() {
+    let mut metrics = String::from("# TYPE hark_step_cost_seconds gauge\n");
+    for power in 0..13 {
+        let chunks = 1 << power;
+        let seconds = f64::from(chunks) / 1e3;
+        metrics += &format!("hark_step_cost_seconds{{device=\"0\",chunk_ms=\"320\",chunks=\"{chunks}\"}} {seconds}\n");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("saved.toml");
+    let saved = saved.to_str().unwrap();
+    let url = format!("http://{}", metrics_server(metrics).await);
+    let output = tool(&[
+        "simulate",
+        "--from-server",
+        &url,
+        "--save-cost",
+        saved,
+        "--source",
+        "measured by a test",
+    ])
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = tool(&["simulate", "--cost", saved, "--gpus", "1", "--streams", "3", "--seconds", "2"]).await;
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(0) && shown.contains("measured by a test"), "{shown}");
+    let url = format!("http://{}", metrics_server(String::new()).await);
+    let output = tool(&["simulate", "--from-server", &url, "--save-cost", saved]).await;
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && shown.contains("no hark_step_cost_seconds"),
+        "{shown}"
+    );
+}
