@@ -96,7 +96,9 @@ fn reason(failed: &Outcome, table: &Table) -> String {
             refusal.load * 100.0
         ),
         _ => format!(
-            "its response time is predicted not to hold ({:.0} % of the greatest throughput in use on the device with the most room)",
+            "admission does not expect, or did not see, p99 within the {:.0} ms that it aims at ({:.0} % of the greatest throughput in use on the \
+             device with the most room)",
+            refusal.aim_ms,
             refusal.load * 100.0
         ),
     };
@@ -105,6 +107,15 @@ fn reason(failed: &Outcome, table: &Table) -> String {
         refusal.at_s,
         grouped(refusal.in_service)
     )
+}
+
+/// How `failed` had it harder than `held`.
+fn less(held: &Outcome, failed: &Outcome) -> String {
+    if failed.gpus == held.gpus {
+        format!("with {} streams", grouped(failed.streams))
+    } else {
+        format!("on {} devices", grouped(failed.gpus))
+    }
 }
 
 /// The sentence: what broke when there were more streams than `held`, and which limits are next.
@@ -123,9 +134,9 @@ pub(crate) fn sentence(held: &Outcome, failed: Option<&Outcome>, scenario: &Scen
             limit.what
         ),
         (None, Some(failed)) => format!(
-            "What breaks first with {devices}: {} streams hold; with {}, {}",
+            "What breaks first with {devices}: {} streams hold; {}, {}",
             grouped(held.streams),
-            grouped(failed.streams),
+            less(held, failed),
             reason(failed, table)
         ),
         (None, None) if !held.holds() => format!(

@@ -78,6 +78,8 @@ pub(crate) struct FirstRefusal {
     pub(crate) in_service: u64,
     /// Part of the greatest throughput of the device with the most room that its streams used, 0 to 1.
     pub(crate) load: f64,
+    /// The response time that admission aims at for such a stream.
+    pub(crate) aim_ms: f64,
     /// What that device thought that it could hold.
     pub(crate) capacity: u64,
 }

@@ -133,6 +133,11 @@ fn devices_hold_about_as_many_times_what_one_holds() {
     let fewest = fewest_gpus(&calm(), &table, four.held.streams, 2).unwrap().unwrap();
     assert_eq!(fewest.held.gpus, 4);
     assert_eq!(fewest.failed.unwrap().gpus, 3);
+    assert!(
+        fewest.sentence.contains("hold; on 3 devices, the first stream is refused"),
+        "{}",
+        fewest.sentence
+    );
 }
 
 #[test]

@@ -328,19 +328,20 @@ impl World<'_> {
                 let reason = name(reason);
                 *self.refused.entry(reason).or_default() += 1;
                 if self.first_refusal.is_none() {
-                    self.first_refusal = Some(self.refusal(at, reason, first));
+                    self.first_refusal = Some(self.refusal(at, reason, first, newcomer.context));
                 }
             }
         }
     }
 
-    fn refusal(&self, at: u64, reason: &'static str, first: Option<usize>) -> FirstRefusal {
+    fn refusal(&self, at: u64, reason: &'static str, first: Option<usize>, context: usize) -> FirstRefusal {
         let device = first.and_then(|index| self.devices.get(index));
         FirstRefusal {
             at_s: real(at) / 1e9,
             reason,
             in_service: self.devices.iter().map(Device::live).sum(),
             load: device.map_or(0.0, Device::load),
+            aim_ms: self.common.rules.target(context).as_secs_f64() * 1e3,
             capacity: device.map_or(0, |device| count(device.seat().capacity)),
         }
     }
@@ -375,7 +376,7 @@ impl World<'_> {
 fn name(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NoSlot => "no slot is free",
-        Refusal::NoCapacity => "the response time is predicted not to hold",
+        Refusal::NoCapacity => "admission holds the devices to be full",
         Refusal::TooManyFiles => "too many files",
         Refusal::EngineDown => "no engine",
     }
