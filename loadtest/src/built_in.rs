@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::plan::{Item, Scenario};
+use crate::plan::Scenario;
+use crate::program::Item;
 use crate::wav::Wav;
 
 const SCENARIO: &str = r#"
@@ -61,7 +62,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<(Scenario, Vec<Item>)> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::plan::Program;
+    use crate::program::Program;
 
     #[test]
     fn the_built_in_calls_are_those_of_the_repository() {

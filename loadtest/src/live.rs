@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::call::{Call, Manner, Outcome, Target, call, never_read};
 use crate::compare::Word;
-use crate::plan::{LineKind, Program, Scenario, Storm};
+use crate::plan::{Scenario, Storm};
+use crate::program::{LineKind, Program};
 use crate::tally::Tally;
 use crate::upload::{self, Uploader};
 use crate::view::{TICK, View, bar};

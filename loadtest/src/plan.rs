@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::audio::{Encoding, Recording};
+use crate::audio::Encoding;
+use crate::program::{Item, LineKind, Share};
 use crate::wav::Wav;
 
 /// Most streams one scenario may ask for.
@@ -22,8 +23,6 @@ const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
 
 /// Most groups of lines.
 const MAX_GROUPS: usize = 64;
-/// Most audio that is kept in memory, all recordings together.
-const MAX_AUDIO_BYTES: u64 = 4 << 30;
 /// Most uploads in flight.
 const MAX_UPLOADS: u32 = 10_000;
 
@@ -293,118 +292,6 @@ fn one() -> f64 {
     1.0
 }
 
-/// One file of the scenario.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// The recording.
-    pub(crate) wav: Wav,
-    /// What is said in it, where somebody wrote it down.
-    pub(crate) transcript: Option<String>,
-}
-
-/// A kind of lines with everything settled.
-#[derive(Debug)]
-pub(crate) struct LineKind {
-    /// For the tables.
-    pub(crate) name: String,
-    /// How the lines send.
-    pub(crate) form: Form,
-    /// Times real time.
-    pub(crate) speed: f64,
-    /// Share of calls that we reset.
-    pub(crate) hang_up_share: f64,
-    /// Whether the client never reads.
-    pub(crate) never_reads: bool,
-    /// What the lines play, as indices into [`Program::recordings`], one for each file.
-    pub(crate) plays: Vec<usize>,
-    share: Share,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Share {
-    Count(u32),
-    Weight(f64),
-}
-
-/// A recording in the form of one group.
-#[derive(Debug)]
-pub(crate) struct Track {
-    /// What is sent.
-    pub(crate) recording: Recording,
-    /// Audio in one message, as the reference run sends it.
-    pub(crate) chunk_ms: u32,
-}
-
-/// Everything that is sent in a run. Groups of the same form share their recordings.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// The files.
-    pub(crate) items: Vec<Item>,
-    /// What lines play.
-    pub(crate) recordings: Vec<Track>,
-    /// Kinds of lines, in the order of the scenario.
-    pub(crate) kinds: Vec<LineKind>,
-}
-
-impl Program {
-    /// Brings `items` into the forms of the groups of `scenario`.
-    ///
-    /// # Errors
-    /// Files that cannot be converted, or too much of them.
-    pub(crate) fn new(scenario: &Scenario, items: Vec<Item>) -> Result<Self> {
-        let (mut recordings, mut kinds): (Vec<Track>, Vec<LineKind>) = (Vec::new(), Vec::new());
-        let mut bytes = 0_u64;
-        for mut kind in scenario.kinds() {
-            if let Some(same) = kinds.iter().find(|other| other.form == kind.form) {
-                kind.plays.clone_from(&same.plays);
-            } else {
-                for (index, item) in items.iter().enumerate() {
-                    let beside = index.saturating_add(1) % items.len();
-                    let second = items.get(beside).unwrap_or(item);
-                    let recording = Recording::new(&kind.form, (index, &item.wav), (beside, &second.wav))?;
-                    ensure!(recording.frames > 0, "{}: no audio", recording.name);
-                    bytes = bytes.saturating_add(u64::try_from(recording.bytes().len())?);
-                    ensure!(
-                        bytes <= MAX_AUDIO_BYTES,
-                        "the recordings take over {MAX_AUDIO_BYTES} bytes: set audio.max_files"
-                    );
-                    kind.plays.push(recordings.len());
-                    recordings.push(Track {
-                        recording,
-                        chunk_ms: kind.form.chunk_ms,
-                    });
-                }
-            }
-            kinds.push(kind);
-        }
-        Ok(Self { items, recordings, kinds })
-    }
-
-    /// The kind of each of `streams` lines: first the groups with a count, then the others so that every beginning has their mix.
-    pub(crate) fn kinds_of_lines(&self, streams: u32) -> Vec<usize> {
-        let mut out: Vec<usize> = Vec::new();
-        let mut weights: Vec<(usize, f64, f64)> = Vec::new();
-        for (index, kind) in self.kinds.iter().enumerate() {
-            match kind.share {
-                Share::Count(count) => (0..count).for_each(|_| out.push(index)),
-                Share::Weight(weight) => weights.push((index, weight, 0.0)),
-            }
-        }
-        let total: f64 = weights.iter().map(|(_, weight, _)| weight).sum();
-        let wanted = usize::try_from(streams).unwrap_or(usize::MAX);
-        while out.len() < wanted {
-            weights.iter_mut().for_each(|(_, weight, due)| *due += *weight / total);
-            let Some(most) = weights.iter_mut().max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0))) else {
-                break;
-            };
-            most.2 -= 1.0;
-            out.push(most.0);
-        }
-        out.truncate(wanted);
-        out
-    }
-}
-
 impl Scenario {
     /// Reads and checks `path`.
     ///
@@ -530,7 +417,7 @@ impl Scenario {
     }
 
     /// The kinds of lines, without recordings.
-    fn kinds(&self) -> Vec<LineKind> {
+    pub(crate) fn kinds(&self) -> Vec<LineKind> {
         let audio = &self.audio;
         let only = [Group {
             name: "lines".to_owned(),
@@ -643,6 +530,7 @@ fn manifest(path: &Path) -> Result<HashMap<String, String>> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::program::Program;
 
     const GOOD: &str = "name = \"x\"\n[audio]\nfolder = \"f\"\n[load]\nstreams = 4\nramp_s = 2.0\nduration_s = 10.0\n";
 

@@ -11,7 +11,8 @@ use crate::compare::Differences;
 use crate::latency::Summary;
 use crate::live::Placed;
 use crate::metrics::{ServerFigures, Spread};
-use crate::plan::{Program, Scenario, Thresholds};
+use crate::plan::{Scenario, Thresholds};
+use crate::program::Program;
 use crate::tally::{Delay, Endings, Point, Tally, WordError};
 
 /// Shares of the response times for which the curve gives the largest.

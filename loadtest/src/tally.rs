@@ -13,7 +13,8 @@ use crate::call::{Call, Outcome, Refusal, transcript};
 use crate::compare::{Differences, References, normalise, word_errors};
 use crate::latency::{Measure, Summary, Timed, millis};
 use crate::live::{Placed, Reference};
-use crate::plan::{Program, Scenario};
+use crate::plan::Scenario;
+use crate::program::Program;
 use crate::upload;
 
 /// Results that are kept one by one, for JSON.

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use crate::audio::Recording;
 use crate::call::{Alternative, Outcome, Refusal, Target, final_words};
 use crate::compare::Word;
-use crate::plan::{Item, SendAs, Uploads};
+use crate::plan::{SendAs, Uploads};
+use crate::program::Item;
 use crate::view::View;
 
 /// Longest wait for a connection.

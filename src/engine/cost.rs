@@ -135,11 +135,6 @@ impl CostTable {
         self.deviations.iter().copied()
     }
 
-    /// Contexts that there are.
-    pub fn contexts(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Predicted seconds of a context's steps, for each size in [`BUCKETS`].
     pub fn row(&self, context: usize) -> [f64; BUCKETS.len()] {
         BUCKETS.map(|size| self.predict(context, size).as_secs_f64())

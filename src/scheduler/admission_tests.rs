@@ -7,21 +7,16 @@ fn ms(n: u64) -> Duration {
 }
 
 fn rules() -> Rules {
+    let usual = crate::scheduler::core::tests::rules();
     Rules {
         slots: 10_000,
         max_batch: 64,
-        budget: ms(400),
-        file_step: ms(20),
-        max_files: 2,
         dispatch: Dispatch {
-            share: 0.1,
-            patience: ms(2_000),
-            linger: ms(10),
             margin: ms(50),
+            ..usual.dispatch
         },
-        queue: 4,
         periods: vec![ms(160), ms(320)],
-        weights: Vec::new(),
+        ..usual
     }
 }
 

@@ -365,19 +365,9 @@ impl Core {
         &self.cost
     }
 
-    /// Slots that nobody has.
-    pub fn free_slots(&self) -> usize {
-        self.free.len()
-    }
-
     /// Chunks that wait for a step.
     pub fn queued(&self) -> usize {
         self.streams.values().map(|stream| stream.queue.len()).sum()
-    }
-
-    /// Ids of all registered streams.
-    pub fn ids(&self) -> Vec<StreamId> {
-        self.streams.keys().copied().collect()
     }
 
     /// The streams of the most urgent context whose chunks may go into one step.
@@ -513,7 +503,7 @@ impl Stream {
 
 #[cfg(test)]
 #[path = "core_tests.rs"]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "properties.rs"]

@@ -7,7 +7,8 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn rules() -> Rules {
+/// The rules of these tests; others change what they are about.
+pub(crate) fn rules() -> Rules {
     Rules {
         slots: 4,
         max_batch: 3,
@@ -210,7 +211,7 @@ fn released_streams_leave_nothing_waiting() {
         core.release(id);
     }
     assert!(core.next_batch(now).is_none());
-    assert_eq!((core.queued(), core.free_slots()), (0, 4));
+    assert_eq!((core.queued(), core.free.len()), (0, 4));
 }
 
 #[test]

@@ -83,19 +83,9 @@ impl Handle {
         Err(refusal)
     }
 
-    /// Live streams in service, of all devices.
-    pub fn live(&self) -> usize {
-        self.sum(|seat| seat.live)
-    }
-
-    /// File streams in service, of all devices.
-    pub fn files(&self) -> usize {
-        self.sum(|seat| seat.files)
-    }
-
     /// Live streams that the engines are thought to hold at their default context.
     pub fn capacity(&self) -> usize {
-        self.sum(|seat| seat.capacity)
+        self.devices.iter().map(|device| device.seat().capacity).sum()
     }
 
     /// What gives way at the device that a new stream would come to.
@@ -109,10 +99,6 @@ impl Handle {
         self.devices
             .iter()
             .all(|device| device.address.connected() && device.gauges.running.load(Ordering::Relaxed))
-    }
-
-    fn sum(&self, figure: impl Fn(Seat) -> usize) -> usize {
-        self.devices.iter().map(|device| figure(device.seat())).sum()
     }
 }
 

@@ -11,7 +11,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::units::Samples;
 
 /// Upper bounds of the latency histograms in seconds, dense around the 400 ms promise.
-const LATENCY_S: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.6, 5.0, 10.0];
+const LATENCY_S: [f64; 18] = [
+    0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.6, 5.0, 10.0,
+];
 /// Upper bounds of the batch size histogram in chunks.
 const BATCH: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 

@@ -77,6 +77,9 @@ pub(crate) struct Simulate {
     /// Seconds over which the streams come, at random.
     #[arg(long, default_value_t = 10.0)]
     ramp: f64,
+    /// The streams come at even distances over the ramp, as the lines of `run` do.
+    #[arg(long)]
+    even: bool,
     /// Seconds after the ramp, over which figures are taken.
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
@@ -154,6 +157,7 @@ pub(crate) async fn run(asked: &Simulate) -> Result<Option<Simulation>> {
     let scenario = Scenario {
         mix: mix(asked.mix.as_deref(), &table)?,
         ramp_s: asked.ramp,
+        even: asked.even,
         seconds: asked.seconds,
         jitter_ms: asked.jitter_ms,
         calls_s: asked.calls_s,
@@ -286,6 +290,9 @@ impl Display for Simulation {
             scenario.seconds,
             scenario.jitter_ms
         )?;
+        if scenario.even {
+            write!(f, "; at even distances")?;
+        }
         if let Some(mean) = scenario.calls_s {
             write!(f, "; calls of {mean} s in the mean")?;
         }

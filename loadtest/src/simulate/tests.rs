@@ -25,6 +25,7 @@ fn device(fixed_ms: f64, each_ms: f64, slots: u32) -> Table {
 fn calm() -> Scenario {
     Scenario {
         mix: vec![(0, 1.0)],
+        even: false,
         ramp_s: 4.0,
         seconds: 10.0,
         jitter_ms: 5.0,
@@ -163,6 +164,27 @@ fn streams_in_phase_and_storms_are_harder() {
     let storm = Scenario { storm: 1.0, ..calm() };
     let outcome = run(&storm, &table, 2, 100);
     assert_eq!((outcome.asked, outcome.in_service), (200, 100), "{outcome}");
+}
+
+#[test]
+fn even_distances_make_streams_meet_in_few_phases() {
+    let table = device(2.0, 1.0, 256);
+    // 60 streams 160 ms apart, with chunks of 320 ms: two phases of thirty. The first chunk of one is stepped at once and alone (3 ms), the
+    // other 29 after it (31 ms).
+    let even = Scenario {
+        even: true,
+        ramp_s: 9.6,
+        jitter_ms: 0.0,
+        ..calm()
+    };
+    let random = Scenario {
+        even: false,
+        ..even.clone()
+    };
+    let (even, random) = (run(&even, &table, 1, 60), run(&random, &table, 1, 60));
+    assert_eq!(even.batches.max, 29, "{even}");
+    assert!((even.slowest_ms - 34.0).abs() < 0.01, "{even}");
+    assert!(random.batches.max < 20, "{random}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Scenario {
     pub(crate) mix: Vec<(usize, f64)>,
     /// Time over which the streams come.
     pub(crate) ramp_s: f64,
+    /// They come at even distances, as the lines of a run do, not at random.
+    pub(crate) even: bool,
     /// Time after that, over which figures are taken.
     pub(crate) seconds: f64,
     /// A chunk comes up to so much late.
@@ -195,8 +197,13 @@ pub(crate) fn simulate(
         placing: Duration::ZERO,
     };
     world.place_files();
-    for _ in 0..streams {
-        let at = nanos(world.random.share() * scenario.ramp_s);
+    for n in 0..streams {
+        let at = if scenario.even {
+            // In whole numbers: a nanosecond between streams that meet would part their steps.
+            nanos(scenario.ramp_s).saturating_mul(n) / streams.max(1)
+        } else {
+            nanos(world.random.share() * scenario.ramp_s)
+        };
         let context = world.draw();
         world.expect(at, context);
     }
