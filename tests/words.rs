@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::as_conversions,
     reason = "a test"
 )]
 
@@ -113,11 +114,17 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With these environment variables besides.
+    fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_hark"))
             .args(["serve", "--listen", "127.0.0.1:0", "--model", "hark-starter-en"])
             .env("HARK_ENGINE__MAX_BATCH", "8") // warming up larger batches takes long in a debug build
             .env("HARK_ENGINE__BUDGET", "60s")
             .env("HARK_STREAM__IDLE_TIMEOUT", "2min")
+            .envs(variables.iter().copied())
             .current_dir(root())
             .stdout(Stdio::piped())
             .spawn()
@@ -198,6 +205,94 @@ async fn words_and_times_are_the_same_for_any_split_and_for_32_streams_at_once()
     });
     for (n, words) in futures_util::future::join_all(many).await.into_iter().enumerate() {
         assert_eq!(words.unwrap(), alone[n % 2], "stream {n} of 32");
+    }
+}
+
+/// Final words of linear16 at 16 kHz; `None` if no place was free. With `leaves` the connection breaks in the middle, and there are none.
+async fn words_of(address: &str, pcm: &[u8], leaves: bool) -> Option<Vec<String>> {
+    let url = format!("ws://{address}/v1/listen?encoding=linear16&sample_rate=16000");
+    let mut socket = match tokio_tungstenite::connect_async(url).await {
+        Ok((socket, _)) => socket,
+        Err(tokio_tungstenite::tungstenite::Error::Http(refusal)) if refusal.status().as_u16() == 503 => return None,
+        Err(other) => panic!("{other}"),
+    };
+    let sent = if leaves { &pcm[..pcm.len() / 3] } else { pcm };
+    for piece in sent.chunks(3_200) {
+        socket.send(Message::binary(piece.to_vec())).await.unwrap();
+    }
+    if leaves {
+        return Some(Vec::new());
+    }
+    socket.send(Message::text(r#"{"type":"CloseStream"}"#)).await.unwrap();
+    let mut words = Vec::new();
+    while let Some(Ok(Message::Text(text))) = socket.next().await {
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "Results" && message["is_final"] == true {
+            let said = message["channel"]["alternatives"][0]["words"].as_array().unwrap();
+            words.extend(said.iter().map(ToString::to_string));
+        }
+    }
+    Some(words)
+}
+
+#[tokio::test]
+async fn slots_that_pass_from_call_to_call_never_pass_on_a_word() {
+    const LINES: usize = 4;
+    const ROUNDS: usize = 12;
+    let server = Server::start_with(&[("HARK_ENGINE__SLOTS", "4"), ("HARK_ENGINE__GROUPS", "2")]);
+    // Parts of the sample calls, four seconds each, which all sound different.
+    let mut texts: Vec<Vec<u8>> = Vec::new();
+    for name in ["call.wav", "call-2.wav", "call-3.wav"] {
+        let audio = samples(name);
+        let parts = (0..).map(|n| n * 24_000).take_while(|at| at + 64_000 <= audio.len()).take(6);
+        texts.extend(parts.map(|at| {
+            let part = audio[at..at + 64_000].iter();
+            part.flat_map(|sample| ((sample * 32_767.0).round() as i16).to_le_bytes()).collect()
+        }));
+    }
+    let mut alone = Vec::new();
+    for text in &texts {
+        alone.push(words_of(&server.address, text, false).await.unwrap());
+    }
+    for (n, words) in alone.iter().enumerate() {
+        assert!(words.len() >= 2, "hardly anything was heard in part {n}: {words:?}");
+        assert!(!alone[..n].contains(words), "part {n} sounds like another one");
+    }
+    let (texts, alone, address) = (&texts, &alone, &server.address);
+    let line = |line: usize| async move {
+        let mut refused = 0;
+        for round in 0..ROUNDS {
+            let n = (line * ROUNDS + round) * 7 % texts.len();
+            // Of three calls one breaks off in its middle, and the next one follows at once.
+            let leaves = (line + round).is_multiple_of(3);
+            let words = loop {
+                match words_of(address, &texts[n], leaves).await {
+                    Some(words) => break words,
+                    None => refused += 1,
+                }
+                assert!(refused < 2_000, "a slot was lost");
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            };
+            if !leaves {
+                assert_eq!(words, alone[n], "part {n}, line {line}, round {round}");
+            }
+        }
+    };
+    futures_util::future::join_all((0..LINES).map(line)).await;
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let page = reqwest::get(format!("http://{address}/metrics"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    for device in ["0", "1"] {
+        let steps = format!("hark_step_seconds_count{{device=\"{device}\"}} ");
+        let steps = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&steps))
+            .expect("the steps of a group");
+        assert!(steps.parse::<f64>().unwrap() > 100.0, "group {device} had {steps} steps");
     }
 }
 

@@ -232,10 +232,10 @@ pub(crate) fn of_soak(soak: &Soak<'_>) -> Result<String> {
 pub(crate) fn of_simulation(simulation: &Simulation) -> Result<String> {
     let found = match &simulation.answer {
         Answer::Most { found, .. } => found.as_slice(),
-        Answer::Load { .. } | Answer::Fewest { .. } => &[],
+        Answer::Load { .. } | Answer::Run { .. } | Answer::Fewest { .. } => &[],
     };
     let outcome = match &simulation.answer {
-        Answer::Load { outcome, .. } => Some(outcome.as_ref()),
+        Answer::Load { outcome, .. } | Answer::Run { outcome } => Some(outcome.as_ref()),
         Answer::Fewest { found: Some(found), .. } => Some(&found.held),
         Answer::Fewest { found: None, .. } | Answer::Most { .. } => None,
     };

@@ -120,7 +120,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 const LONGEST: u64 = 3_600_000_000;
 
 /// Many samples of one duration, to three significant digits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Measure(Histogram<u64>);
 
 impl Measure {

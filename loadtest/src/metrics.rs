@@ -48,6 +48,8 @@ pub(crate) struct Spread {
     pub(crate) p95: Option<f64>,
     /// 99 in 100 lie at or below.
     pub(crate) p99: Option<f64>,
+    /// Upper bounds of the buckets, without the infinite one.
+    pub(crate) bounds: Vec<f64>,
 }
 
 /// What happened between two readings.
@@ -229,8 +231,10 @@ impl Buckets {
             }
             None
         };
+        let finite = bounds.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite());
         Some(Spread {
             count,
+            bounds: finite.collect(),
             mean: (self.sum - before.sum) / count,
             p50: quantile(0.50),
             p95: quantile(0.95),
@@ -258,6 +262,7 @@ mod tests {
         assert!((step.count - 100.0).abs() < 1e-9 && (step.mean - 0.2).abs() < 1e-9, "{step:?}");
         assert!((step.p50.unwrap() - 0.1625).abs() < 1e-9, "{step:?}");
         assert!((step.p99.unwrap() - 0.4).abs() < 1e-9, "{step:?}");
+        assert_eq!(step.bounds, [0.1, 0.2, 0.4]);
         assert_eq!(
             figures.grown,
             BTreeMap::from([("hark_streams_closed_total{code=\"1000\"}".to_owned(), 7.0)])

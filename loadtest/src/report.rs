@@ -350,6 +350,7 @@ impl Display for ServerFigures {
                 p50,
                 p95,
                 p99,
+                ..
             } = spread;
             let [p50, p95, p99] = [p50, p95, p99].map(|value| figure(*value));
             writeln!(f, "{name:60}{count:>9}{mean:>10.4}{p50:>10}{p95:>10}{p99:>10}")?;

@@ -633,7 +633,7 @@ async fn a_simulation_tells_its_source_and_its_answer() {
         (vec![], "neither --gpus nor --streams"),
         (vec!["--gpus", "0", "--streams", "1"], "--gpus is not"),
         (vec!["--gpus", "1", "--streams", "1", "--mix", "80"], "not of 80 ms"),
-        (vec!["--gpus", "1", "--streams", "1", "--compare", "missing.json"], "missing.json"),
+        (vec!["--compare", "run.json"], "cannot be used with"),
     ] {
         let (code, shown) = simulate(&wrong).await;
         assert!(code == Some(2) && shown.contains(wanted), "{shown}");
@@ -647,17 +647,27 @@ async fn a_simulation_is_held_against_a_run() {
     let (costs, run) = (path("costs.toml"), path("run.json"));
     std::fs::write(&costs, COSTS).unwrap();
     for (server, code, wanted) in [
-        // A stream alone takes 1 ms: 99 of 100 in the first bucket, which ends at 5 ms.
+        // A call alone takes 1 ms a chunk: 99 of 100 in the first bucket, which ends at 5 ms.
         (
-            "{\"hark_response_seconds\":{\"count\":9,\"p99\":0.00495}}",
+            r#"{"hark_response_seconds":{"count":9,"p99":0.00495,"bounds":[0.005,0.01]}}"#,
             0,
             "ratio         1.00, within 25 %",
         ),
-        ("{\"hark_response_seconds\":{\"count\":9,\"p99\":0.04}}", 1, "NOT within"),
+        (
+            r#"{"hark_response_seconds":{"count":9,"p99":0.04,"bounds":[0.005,0.1]}}"#,
+            1,
+            "NOT within",
+        ),
         ("{}", 2, "no hark_response_seconds"),
     ] {
-        std::fs::write(&run, format!("{{\"server\":{{\"spreads\":{server}}}}}")).unwrap();
-        let output = tool(&["simulate", "--cost", &costs, "--gpus", "1", "--streams", "1", "--compare", &run]).await;
+        let scenario = r#"{"audio":{"speed":1.0,"talk_over":false},"groups":[],"uploads":null}"#;
+        let raw = r#"[{"audio_start_s":0.5,"ended_s":9.5},{"audio_start_s":0.6,"ended_s":9.5}]"#;
+        std::fs::write(
+            &run,
+            format!(r#"{{"server":{{"spreads":{server}}},"scenario":{scenario},"most_at_once":2,"raw":{raw},"raw_left_out":0}}"#),
+        )
+        .unwrap();
+        let output = tool(&["simulate", "--cost", &costs, "--compare", &run]).await;
         let shown = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(code) && shown.contains(wanted), "{shown}");
     }

@@ -14,7 +14,7 @@ pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 
 const TRACKING: f64 = 0.1;
 /// Weight of a new step in the running mean of the whole engine.
 const DRIFT_TRACKING: f64 = 0.005;
-/// The same for the mean by which alarms are raised.
+/// The same for the mean by which alarms are raised, and for the one of a loaded engine.
 const LASTING_TRACKING: f64 = 0.001;
 /// Steps that a size must have been seen before its own mean counts as much as the engine's.
 const TRUST: f64 = 8.0;
@@ -46,6 +46,8 @@ pub struct CostTable {
     drift: f64,
     /// The same over a much longer time, by which alarms are raised.
     lasting: f64,
+    /// The same of a loaded engine, when what surrounds it works hardest too.
+    loaded: f64,
     alarmed: bool,
     deviations: VecDeque<f64>,
 }
@@ -68,6 +70,7 @@ impl CostTable {
             rows: rows.into_iter().map(|row| row.map(cell)).collect(),
             drift: 1.0,
             lasting: 1.0,
+            loaded: 1.0,
             alarmed: false,
             deviations: VecDeque::new(),
         }
@@ -117,7 +120,22 @@ impl CostTable {
     #[must_use]
     pub fn expecting(mut self, ratio: f64) -> Self {
         self.drift = ratio;
+        self.loaded = ratio;
         self
+    }
+
+    /// Says that the engine is loaded at present, as far as streams in service load it.
+    pub fn note_load(&mut self) {
+        self.loaded += LASTING_TRACKING * (self.drift - self.loaded);
+    }
+
+    /// The table of a loaded engine: on cores that sockets and audio share with it, steps take longer the more streams there are.
+    #[must_use]
+    pub fn under_load(&self) -> Self {
+        let factor = (self.loaded / self.drift.max(1e-9)).max(1.0);
+        let mut table = self.clone();
+        table.rows.iter_mut().flatten().for_each(|cell| cell.baseline *= factor);
+        table
     }
 
     /// How much longer steps take at present than at warm-up, as a ratio.
@@ -280,6 +298,29 @@ mod tests {
         assert_eq!(table.deviations().len(), DEVIATIONS);
         assert!(table.deviations().any(|ratio| ratio > 9.0));
         assert!(near(table.predict(0, 4), Duration::from_micros(7_600)));
+    }
+
+    #[test]
+    fn what_a_loaded_engine_took_is_remembered_and_never_undercuts_the_present() {
+        let mut table = CostTable::linear(1, ms(1)).expecting(1.5);
+        assert_eq!(table.under_load().predict(0, 4), table.predict(0, 4));
+        // Without load steps are quick, which says nothing of load.
+        for _ in 0..2_000 {
+            table.observe(0, 4, ms(4));
+        }
+        assert!(near(table.predict(0, 4), ms(4)) && near(table.under_load().predict(0, 64), ms(96)));
+        for _ in 0..5_000 {
+            table.observe(0, 4, ms(8));
+            table.note_load();
+        }
+        for _ in 0..2_000 {
+            table.observe(0, 4, ms(4));
+        }
+        assert!(near(table.predict(0, 4), ms(4)) && near(table.under_load().predict(0, 4), ms(8)));
+        for _ in 0..2_000 {
+            table.observe(0, 4, ms(12));
+        }
+        assert!(near(table.under_load().predict(0, 4), ms(12)), "slower than ever");
     }
 
     #[test]

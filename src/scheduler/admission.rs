@@ -239,8 +239,9 @@ impl Admission {
         }
     }
 
-    /// As [`Admission::room`], anew. `last`: what it was, near which it is looked for first.
+    /// As [`Admission::room`], anew, at the costs of an engine with all those streams. `last`: what it was, near which it is looked for first.
     fn predict(&mut self, context: usize, last: Option<f64>, rules: &Rules, cost: &CostTable, now: Instant) -> f64 {
+        let cost = &cost.under_load();
         let measured: Vec<Traffic> = (0..self.live.len()).map(|context| self.traffic(context, rules, now)).collect();
         let load = |context: usize, streams: f64| {
             let period = rules.period(context).as_secs_f64().max(1e-3);

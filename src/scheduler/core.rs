@@ -304,6 +304,9 @@ impl Core {
     /// Books a finished step and says who gets what.
     pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Completion {
         let drifted = self.cost.observe(batch.context, batch.chunks.len(), took);
+        if self.overload() > Overload::None {
+            self.cost.note_load();
+        }
         self.book(&batch, took);
         let mut results = result.map(Vec::into_iter);
         let mut deliveries = Vec::with_capacity(batch.chunks.len());

@@ -77,9 +77,6 @@ pub(crate) struct Simulate {
     /// Seconds over which the streams come, at random.
     #[arg(long, default_value_t = 10.0)]
     ramp: f64,
-    /// The streams come at even distances over the ramp, as the lines of `run` do.
-    #[arg(long)]
-    even: bool,
     /// Seconds after the ramp, over which figures are taken.
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
@@ -110,8 +107,9 @@ pub(crate) struct Simulate {
     /// Threads that simulate; all cores without it. The figures do not depend on it.
     #[arg(long)]
     threads: Option<usize>,
-    /// Compares the p99 with that of a real run: what `hark-loadtest run --json` wrote. Exit code by whether it is within 25 %.
-    #[arg(long)]
+    /// Simulates the calls of a real run, of what `hark-loadtest run --json` wrote, and compares the p99. Exit code by whether it is
+    /// within 25 %.
+    #[arg(long, conflicts_with_all = ["streams", "ramp", "seconds", "calls_s", "storm", "together", "files"])]
     compare: Option<PathBuf>,
 }
 
@@ -135,6 +133,8 @@ pub(crate) enum Answer {
         limits: Vec<Limit>,
         sentence: String,
     },
+    /// What becomes of the calls of a real run.
+    Run { outcome: Box<Outcome> },
     /// The fewest devices.
     Fewest { streams: u64, found: Option<Box<Found>> },
     /// The most streams of each number of devices, and the numbers that do not hold even one.
@@ -150,14 +150,14 @@ pub(crate) async fn run(asked: &Simulate) -> Result<Option<Simulation>> {
     if let Some(path) = &asked.save_cost {
         table.save(path)?;
         println!("cost table of {} saved as {}", table.name, path.display());
-        if asked.gpus.is_empty() && asked.streams.is_none() {
+        if asked.gpus.is_empty() && asked.streams.is_none() && asked.compare.is_none() {
             return Ok(None);
         }
     }
-    let scenario = Scenario {
+    let mut scenario = Scenario {
         mix: mix(asked.mix.as_deref(), &table)?,
         ramp_s: asked.ramp,
-        even: asked.even,
+        calls: Vec::new(),
         seconds: asked.seconds,
         jitter_ms: asked.jitter_ms,
         calls_s: asked.calls_s,
@@ -181,13 +181,18 @@ pub(crate) async fn run(asked: &Simulate) -> Result<Option<Simulation>> {
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     ensure!((1..=256).contains(&threads), "--threads is not 1 to 256");
-    // Read before a long simulation, not after it.
-    let measured = asked.compare.as_deref().map(compared::read).transpose()?;
-    let answer = answer(asked, &scenario, &table, threads)?;
-    let compared = match (measured, &answer) {
-        (None, _) => None,
-        (Some(measured), Answer::Load { outcome, .. }) => Some(Compared::new(measured, outcome)?),
-        (Some(_), _) => bail!("--compare needs one number of --gpus, and --streams"),
+    let (answer, compared) = match asked.compare.as_deref().map(compared::read).transpose()? {
+        None => (answer(asked, &scenario, &table, threads)?, None),
+        Some(run) => {
+            ensure!(asked.gpus.len() <= 1, "with --compare there may be one number of --gpus");
+            let gpus = asked.gpus.first().map_or(1, |gpus| length(*gpus));
+            scenario.ramp_s = 0.0;
+            scenario.seconds = run.calls.iter().map(|call| call.at_s + call.lasts_s).fold(1.0, f64::max);
+            scenario.calls = run.calls;
+            let outcome = Box::new(simulate(&scenario, &table, gpus, run.most_at_once, threads, false)?);
+            let compared = Compared::new(run.measured, &outcome)?;
+            (Answer::Run { outcome }, Some(compared))
+        }
     };
     Ok(Some(Simulation {
         table,
@@ -257,7 +262,7 @@ impl Simulation {
             return compared.is_near();
         }
         match &self.answer {
-            Answer::Load { outcome, .. } => outcome.holds(),
+            Answer::Load { outcome, .. } | Answer::Run { outcome } => outcome.holds(),
             Answer::Fewest { found, .. } => found.is_some(),
             Answer::Most { none, .. } => none.is_empty(),
         }
@@ -282,17 +287,12 @@ impl Display for Simulation {
             format!("{:.0} % in chunks of {ms} ms", share * 100.0)
         };
         let mix: Vec<String> = scenario.mix.iter().map(part).collect();
-        write!(
-            f,
-            "traffic       {}; come over {} s, then {} s; jitter up to {} ms",
-            mix.join(", "),
-            scenario.ramp_s,
-            scenario.seconds,
-            scenario.jitter_ms
-        )?;
-        if scenario.even {
-            write!(f, "; at even distances")?;
+        write!(f, "traffic       {}; ", mix.join(", "))?;
+        match scenario.calls.len() {
+            0 => write!(f, "come over {} s, then {} s", scenario.ramp_s, scenario.seconds)?,
+            calls => write!(f, "the {calls} calls of a real run in {:.0} s", scenario.seconds)?,
         }
+        write!(f, "; jitter up to {} ms", scenario.jitter_ms)?;
         if let Some(mean) = scenario.calls_s {
             write!(f, "; calls of {mean} s in the mean")?;
         }
@@ -314,6 +314,7 @@ impl Display for Simulation {
         )?;
         match &self.answer {
             Answer::Load { outcome, sentence, .. } => writeln!(f, "{outcome}\n{sentence}")?,
+            Answer::Run { outcome } => write!(f, "{outcome}")?,
             Answer::Fewest { streams, found: None } => writeln!(f, "{MOST_GPUS} devices do not hold {} streams", grouped(*streams))?,
             Answer::Fewest {
                 streams,

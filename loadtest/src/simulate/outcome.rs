@@ -12,10 +12,6 @@ use super::sums::Sums;
 use super::traffic::Scenario;
 use crate::latency::{Measure, Summary};
 
-/// Bounds of the server's histogram `hark_response_seconds`, as its metrics show them.
-const SERVER_BOUNDS_MS: [f64; 14] = [
-    5.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 800.0, 1_600.0, 5_000.0, 10_000.0,
-];
 /// Shares for which the curve has the largest response time.
 const SHARES: [f64; 11] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0];
 
@@ -136,8 +132,9 @@ pub(crate) struct Outcome {
     pub(crate) answered: u64,
     /// From a chunk's arrival to the end of its step and the time outside of the engine; after the ramp.
     pub(crate) response: Option<Summary>,
-    /// Its p99 as the server's own histogram would have it; `None` beyond its last bound.
-    pub(crate) bucketed_p99_ms: Option<f64>,
+    /// All of them.
+    #[serde(skip)]
+    times: Option<Measure>,
     /// Response times, and the share of them that are at most so long.
     pub(crate) response_curve: Vec<(f64, f64)>,
     /// The longest, exactly.
@@ -181,7 +178,7 @@ impl Outcome {
             arrived: 0,
             answered: 0,
             response: None,
-            bucketed_p99_ms: None,
+            times: None,
             response_curve: Vec::new(),
             slowest_ms: 0.0,
             late_share: 0.0,
@@ -210,9 +207,9 @@ impl Outcome {
         self.arrived = all.arrived;
         self.answered = all.answered;
         self.response = all.response.summary();
-        self.bucketed_p99_ms = bucketed_p99(&all.response);
         if self.response.is_some() {
             self.response_curve = all.response.curve(&SHARES);
+            self.times = Some(all.response);
         }
         self.slowest_ms = real(all.slowest) / 1e6;
         self.late_share = ratio(all.late, all.counted);
@@ -255,6 +252,21 @@ impl Outcome {
         }
     }
 
+    /// The p99 as it reads in a histogram with these bounds, interpolated between them; `None` beyond the last.
+    pub(super) fn p99_between(&self, bounds_ms: &[f64]) -> Option<f64> {
+        let times = self.times.as_ref()?;
+        let (mut low, mut below) = (0.0, 0.0);
+        for &high in bounds_ms {
+            let up_to = times.share_within_ms(high);
+            if up_to >= 0.99 {
+                let inside = (up_to - below).max(f64::MIN_POSITIVE);
+                return Some(low + (high - low) * ((0.99 - below) / inside).clamp(0.0, 1.0));
+            }
+            (low, below) = (high, up_to);
+        }
+        None
+    }
+
     /// Streams that no device took.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.values().sum()
@@ -278,20 +290,6 @@ impl Outcome {
     pub(crate) fn chunks_per_second(&self, seconds: f64) -> f64 {
         self.response.map_or(0.0, |response| real(response.count) / seconds)
     }
-}
-
-/// The p99 as it reads in the server's histogram: interpolated between its bounds.
-fn bucketed_p99(response: &Measure) -> Option<f64> {
-    let (mut low, mut below) = (0.0, 0.0);
-    for high in SERVER_BOUNDS_MS {
-        let up_to = response.share_within_ms(high);
-        if up_to >= 0.99 {
-            let inside = (up_to - below).max(f64::MIN_POSITIVE);
-            return Some(low + (high - low) * ((0.99 - below) / inside).clamp(0.0, 1.0));
-        }
-        (low, below) = (high, up_to);
-    }
-    None
 }
 
 /// What gives way at a level of the overload.

@@ -3,6 +3,7 @@
 
 use hark_pure::engine::cost::BUCKETS;
 
+use super::traffic::Call;
 use super::*;
 
 /// Steps of `fixed_ms` and `each_ms` for each chunk; chunks of 320 and 1120 ms.
@@ -25,7 +26,7 @@ fn device(fixed_ms: f64, each_ms: f64, slots: u32) -> Table {
 fn calm() -> Scenario {
     Scenario {
         mix: vec![(0, 1.0)],
-        even: false,
+        calls: Vec::new(),
         ramp_s: 4.0,
         seconds: 10.0,
         jitter_ms: 5.0,
@@ -167,24 +168,25 @@ fn streams_in_phase_and_storms_are_harder() {
 }
 
 #[test]
-fn even_distances_make_streams_meet_in_few_phases() {
+fn calls_come_and_end_at_their_own_times() {
     let table = device(2.0, 1.0, 256);
-    // 60 streams 160 ms apart, with chunks of 320 ms: two phases of thirty. The first chunk of one is stepped at once and alone (3 ms), the
-    // other 29 after it (31 ms).
-    let even = Scenario {
-        even: true,
-        ramp_s: 9.6,
+    // 60 calls 160 ms apart, with chunks of 320 ms: two phases of thirty. The first chunk of one is stepped at once and alone (3 ms), the
+    // other 29 after it (31 ms). Ten seconds hold 31 whole chunks.
+    let call = |n: u32| Call {
+        at_s: f64::from(n) * 0.16,
+        lasts_s: 10.0,
+    };
+    let scenario = Scenario {
+        calls: (0..60).map(call).collect(),
+        ramp_s: 0.0,
+        seconds: 20.0,
         jitter_ms: 0.0,
         ..calm()
     };
-    let random = Scenario {
-        even: false,
-        ..even.clone()
-    };
-    let (even, random) = (run(&even, &table, 1, 60), run(&random, &table, 1, 60));
-    assert_eq!(even.batches.max, 29, "{even}");
-    assert!((even.slowest_ms - 34.0).abs() < 0.01, "{even}");
-    assert!(random.batches.max < 20, "{random}");
+    let outcome = run(&scenario, &table, 1, 60);
+    assert_eq!((outcome.asked, outcome.arrived, outcome.in_service), (60, 60 * 31, 0), "{outcome}");
+    assert_eq!(outcome.batches.max, 29, "{outcome}");
+    assert!((outcome.slowest_ms - 34.0).abs() < 0.01, "{outcome}");
 }
 
 #[test]

@@ -32,6 +32,15 @@ const FILES_AT_ONCE: usize = 32;
 /// Chunks of a stream that the scheduler has at once, by the server's default.
 const QUEUE: usize = 4;
 
+/// A call of a real run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Call {
+    /// When its audio began, in seconds after the run did.
+    pub(crate) at_s: f64,
+    /// How long its audio was.
+    pub(crate) lasts_s: f64,
+}
+
 /// What is simulated on some devices.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Scenario {
@@ -39,8 +48,9 @@ pub(crate) struct Scenario {
     pub(crate) mix: Vec<(usize, f64)>,
     /// Time over which the streams come.
     pub(crate) ramp_s: f64,
-    /// They come at even distances, as the lines of a run do, not at random.
-    pub(crate) even: bool,
+    /// The calls of a real run, each at its own time, instead of streams that come over a ramp.
+    #[serde(skip)]
+    pub(crate) calls: Vec<Call>,
     /// Time after that, over which figures are taken.
     pub(crate) seconds: f64,
     /// A chunk comes up to so much late.
@@ -154,7 +164,7 @@ struct World<'a> {
     placing: Duration,
 }
 
-/// Simulates `streams` streams on `gpus` devices like `table`, with as many threads. `until_refused`: ends at the first refusal, which is
+/// Simulates `streams` streams (or the scenario's calls, of which so many are open at once) on `gpus` devices like `table`, with as many threads. `until_refused`: ends at the first refusal, which is
 /// enough to know that the rule does not hold.
 ///
 /// # Errors
@@ -197,15 +207,14 @@ pub(crate) fn simulate(
         placing: Duration::ZERO,
     };
     world.place_files();
-    for n in 0..streams {
-        let at = if scenario.even {
-            // In whole numbers: a nanosecond between streams that meet would part their steps.
-            nanos(scenario.ramp_s).saturating_mul(n) / streams.max(1)
-        } else {
-            nanos(world.random.share() * scenario.ramp_s)
-        };
+    for call in &scenario.calls {
         let context = world.draw();
-        world.expect(at, context);
+        world.expect(nanos(call.at_s), context, Some(nanos(call.lasts_s)));
+    }
+    for _ in 0..if scenario.calls.is_empty() { streams } else { 0 } {
+        let at = nanos(world.random.share() * scenario.ramp_s);
+        let context = world.draw();
+        world.expect(at, context, None);
     }
     let storm = (scenario.storm > 0.0).then(|| from + (until - from) / 2);
     let mut now = 0;
@@ -244,14 +253,18 @@ impl World<'_> {
         self.scenario.usual()
     }
 
-    /// A stream will come at `at`.
-    fn expect(&mut self, at: u64, context: usize) {
+    /// A stream will come at `at`, with audio of the length `audio`, or as long as the scenario's calls are.
+    fn expect(&mut self, at: u64, context: usize, audio: Option<u64>) {
         let period = u64::try_from(self.common.rules.period(context).as_nanos()).unwrap_or(1).max(1);
         let together = self.random.share() < self.scenario.together;
         // The first chunk is there a period after the audio began.
         let speaks = at + CONNECTING + period;
         let speaks = if together { speaks.div_ceil(period) * period } else { speaks };
-        let lasts = self.scenario.calls_s.map_or(u64::MAX, |mean| nanos(self.random.exponential(mean)));
+        let lasts = match (audio, self.scenario.calls_s) {
+            (Some(audio), _) => audio.saturating_sub(period),
+            (None, Some(mean)) => nanos(self.random.exponential(mean)),
+            (None, None) => u64::MAX,
+        };
         self.coming.push(Reverse((at, Newcomer { speaks, lasts, context })));
     }
 
@@ -288,9 +301,12 @@ impl World<'_> {
             .iter_mut()
             .flat_map(|device| std::mem::take(&mut device.left))
             .collect();
+        if !self.scenario.calls.is_empty() {
+            return;
+        }
         for (at, _) in left {
             let context = self.draw();
-            self.expect(at, context);
+            self.expect(at, context, None);
         }
     }
 
@@ -299,7 +315,7 @@ impl World<'_> {
         let dropped: Vec<usize> = self.devices.iter_mut().flat_map(|device| device.drop_some(share)).collect();
         for context in dropped {
             let at = now + nanos(self.random.share() * STORM_S);
-            self.expect(at, context);
+            self.expect(at, context, None);
         }
     }
 
