@@ -661,10 +661,11 @@ async fn a_simulation_is_held_against_a_run() {
         ("{}", 2, "no hark_response_seconds"),
     ] {
         let scenario = r#"{"audio":{"speed":1.0,"talk_over":false},"groups":[],"uploads":null}"#;
+        let delays = r#"{"own_lateness":{"p50_ms":1.0,"p99_ms":2.0}}"#;
         let raw = r#"[{"audio_start_s":0.5,"ended_s":9.5},{"audio_start_s":0.6,"ended_s":9.5}]"#;
         std::fs::write(
             &run,
-            format!(r#"{{"server":{{"spreads":{server}}},"scenario":{scenario},"most_at_once":2,"raw":{raw},"raw_left_out":0}}"#),
+            format!(r#"{{"server":{{"spreads":{server}}},"delays":{delays},"scenario":{scenario},"most_at_once":2,"raw":{raw},"raw_left_out":0}}"#),
         )
         .unwrap();
         let output = tool(&["simulate", "--cost", &costs, "--compare", &run]).await;

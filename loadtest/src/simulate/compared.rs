@@ -26,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) calls: Vec<Call>,
     /// Most of them at once.
     pub(crate) most_at_once: u64,
+    /// How much later some chunks were sent than others, against their planned times: what was late for all alike does not count.
+    pub(crate) jitter_ms: f64,
 }
 
 /// What was measured.
@@ -65,9 +67,14 @@ pub(crate) fn read(path: &Path) -> Result<Run> {
 }
 
 fn of(run: &Value) -> Result<Run> {
+    let lateness = |name: &str| {
+        let value = run.pointer(&format!("/delays/own_lateness/{name}")).and_then(Value::as_f64);
+        value.context("the run does not tell its own lateness")
+    };
     Ok(Run {
         measured: measured(run)?,
         calls: calls(run)?,
+        jitter_ms: (lateness("p99_ms")? - lateness("p50_ms")?).max(0.0),
         most_at_once: run
             .get("most_at_once")
             .and_then(Value::as_u64)
@@ -212,7 +219,7 @@ mod tests {
         json!({
             "scenario": { "audio": { "speed": 1.0, "talk_over": false }, "groups": [{ "speed": null }], "uploads": null },
             "server": { "spreads": { "hark_response_seconds": { "count": 9.0, "mean": 0.01, "p99": 0.04, "bounds": [0.01, 0.05] } } },
-            "delays": { "response": { "p99_ms": 290.0 } },
+            "delays": { "response": { "p99_ms": 290.0 }, "own_lateness": { "p50_ms": 1.25, "p99_ms": 3.0 } },
             "most_at_once": 2,
             "raw": [
                 { "audio_start_s": 0.5, "ended_s": 10.0 },
@@ -228,11 +235,13 @@ mod tests {
         let found = of(&a_run()).unwrap();
         let wanted = [(0.5, 9.5), (2.0, 3.0)].map(|(at_s, lasts_s)| Call { at_s, lasts_s });
         assert_eq!((found.calls.as_slice(), found.most_at_once), (&wanted[..], 2));
+        assert!((found.jitter_ms - 1.75).abs() < 1e-9);
         for (place, value, wanted) in [
             ("/scenario/audio/speed", json!(2.0), "not in real time"),
             ("/scenario/groups/0/speed", json!(2.0), "not in real time"),
             ("/scenario/audio/talk_over", json!(true), "two channels"),
             ("/scenario/uploads", json!({ "parallel": 1 }), "with uploads"),
+            ("/delays/own_lateness", json!(null), "own lateness"),
             ("/raw_left_out", json!(1), "not every call"),
             ("/raw", json!([]), "no calls"),
             ("/raw/0/ended_s", json!(0.1), "no sensible time"),

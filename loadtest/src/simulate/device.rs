@@ -262,27 +262,24 @@ impl Device {
         self.step.is_some() || !self.due.is_empty()
     }
 
-    /// The most urgent event: a stream's chunk arrives, or its call is over.
+    /// The most urgent event: a stream's chunk arrives; the last one, which is shorter, at the end of its call.
     fn arrive(&mut self, sums: &mut Sums) {
         let Some(Reverse((at, id))) = self.due.pop() else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         if at >= self.common.until {
             return;
         }
-        if at >= line.ends {
-            line.over = true;
-            if line.waiting.is_empty() {
-                self.leave(id);
-            }
-            return;
-        }
         line.waiting.push_back(at);
         sums.arrived += 1;
-        // The next one is sent a period after this one was, and comes as late as the network has it, but never before this one.
-        let period = self.core.rules().period(line.context);
-        line.next = line.next.saturating_add(u64::try_from(period.as_nanos()).unwrap_or(u64::MAX));
-        let delay = nanos(self.random.share() * self.common.jitter);
-        self.due.push(Reverse((line.next.saturating_add(delay).max(at), id)));
+        line.over = line.next >= line.ends;
+        if !line.over {
+            // The next one is sent a period after this one was, and comes as late as the network has it, but never before this one.
+            let period = self.core.rules().period(line.context);
+            let next = line.next.saturating_add(u64::try_from(period.as_nanos()).unwrap_or(u64::MAX));
+            line.next = next.min(line.ends);
+            let delay = nanos(self.random.share() * self.common.jitter);
+            self.due.push(Reverse((line.next.saturating_add(delay).max(at), id)));
+        }
         self.push(id);
     }
 

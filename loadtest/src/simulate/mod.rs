@@ -109,7 +109,7 @@ pub(crate) struct Simulate {
     threads: Option<usize>,
     /// Simulates the calls of a real run, of what `hark-loadtest run --json` wrote, and compares the p99. Exit code by whether it is
     /// within 25 %.
-    #[arg(long, conflicts_with_all = ["streams", "ramp", "seconds", "calls_s", "storm", "together", "files"])]
+    #[arg(long, conflicts_with_all = ["streams", "ramp", "seconds", "jitter_ms", "calls_s", "storm", "together", "files"])]
     compare: Option<PathBuf>,
 }
 
@@ -187,6 +187,7 @@ pub(crate) async fn run(asked: &Simulate) -> Result<Option<Simulation>> {
             ensure!(asked.gpus.len() <= 1, "with --compare there may be one number of --gpus");
             let gpus = asked.gpus.first().map_or(1, |gpus| length(*gpus));
             scenario.ramp_s = 0.0;
+            scenario.jitter_ms = run.jitter_ms;
             scenario.seconds = run.calls.iter().map(|call| call.at_s + call.lasts_s).fold(1.0, f64::max);
             scenario.calls = run.calls;
             let outcome = Box::new(simulate(&scenario, &table, gpus, run.most_at_once, threads, false)?);
@@ -292,7 +293,7 @@ impl Display for Simulation {
             0 => write!(f, "come over {} s, then {} s", scenario.ramp_s, scenario.seconds)?,
             calls => write!(f, "the {calls} calls of a real run in {:.0} s", scenario.seconds)?,
         }
-        write!(f, "; jitter up to {} ms", scenario.jitter_ms)?;
+        write!(f, "; jitter up to {:.1} ms", scenario.jitter_ms)?;
         if let Some(mean) = scenario.calls_s {
             write!(f, "; calls of {mean} s in the mean")?;
         }
