@@ -26,6 +26,8 @@ const MAX_READINGS: usize = 2000;
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 /// Part of a phase that is left out of its slope: a server fills its pools first.
 const WARM_UP: f64 = 0.2;
+/// Longest time over which the lines of the second phase begin.
+const LONGEST_RAMP_S: f64 = 30.0;
 /// Audio of one connection, in seconds.
 const CYCLE_AUDIO_S: f64 = 1.0;
 /// Connections that have ended and are not yet counted.
@@ -207,12 +209,14 @@ pub(crate) async fn soak<'a>(scenario: &'a Scenario, url: &'a str, stage: &Arc<S
     let cycles = connect_and_leave(stage, plan).await?;
     let cycles_s = start.elapsed().as_secs_f64();
 
+    let duration_s = plan.hours * 3600.0 / plan.speed;
     let mut fast = Scenario {
         load: Load {
             streams: plan.streams,
-            ramp_s: 0.0,
+            // Not all at once: lines that begin together send together for hours.
+            ramp_s: LONGEST_RAMP_S.min(duration_s / 10.0),
             steps: Vec::new(),
-            duration_s: plan.hours * 3600.0 / plan.speed,
+            duration_s,
             warmup_s: 0.0,
         },
         storms: Vec::new(),

@@ -649,12 +649,12 @@ async fn a_simulation_is_held_against_a_run() {
     for (server, code, wanted) in [
         // A call alone takes 1 ms a chunk: 99 of 100 in the first bucket, which ends at 5 ms.
         (
-            r#"{"hark_response_seconds":{"count":9,"p99":0.00495,"bounds":[0.005,0.01]}}"#,
+            r#"{"hark_response_seconds":{"count":9,"p99":0.00495,"bounds":[0.005,0.01]},"hark_step_chunks":{"count":20,"mean":3}}"#,
             0,
             "ratio         1.00, within 25 %",
         ),
         (
-            r#"{"hark_response_seconds":{"count":9,"p99":0.04,"bounds":[0.005,0.1]}}"#,
+            r#"{"hark_response_seconds":{"count":9,"p99":0.04,"bounds":[0.005,0.1]},"hark_step_chunks":{"count":20,"mean":3}}"#,
             1,
             "NOT within",
         ),

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::numbers::{count, real};
 use super::outcome::Outcome;
 use super::traffic::Call;
 
@@ -28,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) most_at_once: u64,
     /// How much later some chunks were sent than others, against their planned times: what was late for all alike does not count.
     pub(crate) jitter_ms: f64,
+    /// Length of its chunks, as far as their number tells: a call's last one is half a chunk in the mean.
+    pub(crate) chunk_ms: f64,
 }
 
 /// What was measured.
@@ -71,9 +74,18 @@ fn of(run: &Value) -> Result<Run> {
         let value = run.pointer(&format!("/delays/own_lateness/{name}")).and_then(Value::as_f64);
         value.context("the run does not tell its own lateness")
     };
+    let (measured, calls) = (measured(run)?, calls(run)?);
+    let audio_s: f64 = calls.iter().map(|call| call.lasts_s).sum();
+    let step = |name: &str| {
+        run.pointer(&format!("/server/spreads/hark_step_chunks/{name}"))
+            .and_then(Value::as_f64)
+    };
+    let chunks = step("count").zip(step("mean")).map(|(steps, each)| steps * each);
+    let chunks = chunks.context("the run has no hark_step_chunks of the server")? - 0.5 * real(count(calls.len()));
     Ok(Run {
-        measured: measured(run)?,
-        calls: calls(run)?,
+        chunk_ms: audio_s * 1e3 / chunks.max(1.0),
+        measured,
+        calls,
         jitter_ms: (lateness("p99_ms")? - lateness("p50_ms")?).max(0.0),
         most_at_once: run
             .get("most_at_once")
@@ -218,7 +230,10 @@ mod tests {
     fn a_run() -> Value {
         json!({
             "scenario": { "audio": { "speed": 1.0, "talk_over": false }, "groups": [{ "speed": null }], "uploads": null },
-            "server": { "spreads": { "hark_response_seconds": { "count": 9.0, "mean": 0.01, "p99": 0.04, "bounds": [0.01, 0.05] } } },
+            "server": { "spreads": {
+                "hark_response_seconds": { "count": 9.0, "mean": 0.01, "p99": 0.04, "bounds": [0.01, 0.05] },
+                "hark_step_chunks": { "count": 10.0, "mean": 4.0 },
+            } },
             "delays": { "response": { "p99_ms": 290.0 }, "own_lateness": { "p50_ms": 1.25, "p99_ms": 3.0 } },
             "most_at_once": 2,
             "raw": [
@@ -236,11 +251,14 @@ mod tests {
         let wanted = [(0.5, 9.5), (2.0, 3.0)].map(|(at_s, lasts_s)| Call { at_s, lasts_s });
         assert_eq!((found.calls.as_slice(), found.most_at_once), (&wanted[..], 2));
         assert!((found.jitter_ms - 1.75).abs() < 1e-9);
+        // 12.5 s in 40 chunks, the last two of them shorter.
+        assert!((found.chunk_ms - 320.5).abs() < 1.0, "{}", found.chunk_ms);
         for (place, value, wanted) in [
             ("/scenario/audio/speed", json!(2.0), "not in real time"),
             ("/scenario/groups/0/speed", json!(2.0), "not in real time"),
             ("/scenario/audio/talk_over", json!(true), "two channels"),
             ("/scenario/uploads", json!({ "parallel": 1 }), "with uploads"),
+            ("/server/spreads/hark_step_chunks", json!(null), "no hark_step_chunks"),
             ("/delays/own_lateness", json!(null), "own lateness"),
             ("/raw_left_out", json!(1), "not every call"),
             ("/raw", json!([]), "no calls"),

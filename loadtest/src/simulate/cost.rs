@@ -120,6 +120,15 @@ impl Table {
         Ok(table)
     }
 
+    /// The context whose chunks are nearest to that length.
+    pub(crate) fn nearest(&self, chunk_ms: f64) -> usize {
+        let distance = |row: &Row| (f64::from(row.chunk_ms) / chunk_ms.max(1.0)).ln().abs();
+        let contexts = self.context.iter().enumerate();
+        contexts
+            .min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))
+            .map_or(0, |(context, _)| context)
+    }
+
     /// Whether it makes sense.
     ///
     /// # Errors

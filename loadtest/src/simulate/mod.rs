@@ -71,7 +71,7 @@ pub(crate) struct Simulate {
     /// Time of a chunk outside of the engine, instead of the table's.
     #[arg(long)]
     overhead_ms: Option<f64>,
-    /// Chunk lengths in ms with their part of the streams, as 320:0.9,1120:0.1. Without it the table's first.
+    /// Chunk lengths in ms with their part of the streams, as 320:0.9,1120:0.1. Without it the table's first, or of a real run its own.
     #[arg(long)]
     mix: Option<String>,
     /// Seconds over which the streams come, at random.
@@ -188,6 +188,9 @@ pub(crate) async fn run(asked: &Simulate) -> Result<Option<Simulation>> {
             let gpus = asked.gpus.first().map_or(1, |gpus| length(*gpus));
             scenario.ramp_s = 0.0;
             scenario.jitter_ms = run.jitter_ms;
+            if asked.mix.is_none() {
+                scenario.mix = vec![(table.nearest(run.chunk_ms), 1.0)];
+            }
             scenario.seconds = run.calls.iter().map(|call| call.at_s + call.lasts_s).fold(1.0, f64::max);
             scenario.calls = run.calls;
             let outcome = Box::new(simulate(&scenario, &table, gpus, run.most_at_once, threads, false)?);
