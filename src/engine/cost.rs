@@ -12,9 +12,9 @@ pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 
 
 /// Weight of a new step in the running mean of its sizes.
 const TRACKING: f64 = 0.1;
-/// Weight of a new step in the running mean of the whole engine.
+/// Weight of a new step in the running mean of the whole engine, and in the one of a loaded engine.
 const DRIFT_TRACKING: f64 = 0.005;
-/// The same for the mean by which alarms are raised, and for the one of a loaded engine.
+/// The same for the mean by which alarms are raised.
 const LASTING_TRACKING: f64 = 0.001;
 /// Steps that a size must have been seen before its own mean counts as much as the engine's.
 const TRUST: f64 = 8.0;
@@ -126,7 +126,7 @@ impl CostTable {
 
     /// Says that the engine is loaded at present, as far as streams in service load it.
     pub fn note_load(&mut self) {
-        self.loaded += LASTING_TRACKING * (self.drift - self.loaded);
+        self.loaded += DRIFT_TRACKING * (self.drift - self.loaded);
     }
 
     /// The table of a loaded engine: on cores that sockets and audio share with it, steps take longer the more streams there are.

@@ -25,8 +25,8 @@ use crate::model::store::{self, Model, StoreError};
 use crate::units::{SAMPLES_PER_FRAME, StreamId};
 
 /// What steps on the processor are thought to take in service, against warm-up, until they are seen: sockets, audio and results have their part
-/// of the same cores then (1.4 to 1.7 were measured on two full cores with the clients beside).
-const SHARED: f64 = 1.6;
+/// of the same cores then (1.4 to 2.2 were measured on two full cores with the clients beside).
+const SHARED: f64 = 1.8;
 /// Windows of whole utterances that a GPU is timed with at most.
 const WINDOWS: usize = 16;
 
