@@ -204,6 +204,20 @@ fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     part.split('"').next()
 }
 
+/// The value up to which `wanted` samples lie, interpolated within its bucket: `buckets` are upper bounds with the samples up to each, in
+/// order. `None` beyond the last finite bound.
+pub(crate) fn interpolated(buckets: impl IntoIterator<Item = (f64, f64)>, wanted: f64) -> Option<f64> {
+    let (mut low, mut below) = (0.0, 0.0);
+    for (high, up_to) in buckets {
+        if up_to >= wanted && high.is_finite() {
+            let inside = (up_to - below).max(f64::MIN_POSITIVE);
+            return Some(low + (high - low) * ((wanted - below) / inside).clamp(0.0, 1.0));
+        }
+        (low, below) = (high, up_to);
+    }
+    None
+}
+
 impl Buckets {
     fn spread_since(&self, before: &Self) -> Option<Spread> {
         let count = self.count - before.count;
@@ -219,18 +233,7 @@ impl Buckets {
             })
             .collect();
         bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let quantile = |share: f64| {
-            let wanted = share * count;
-            let (mut low, mut below) = (0.0, 0.0);
-            for (high, up_to) in &bounds {
-                if *up_to >= wanted && high.is_finite() {
-                    let inside = (up_to - below).max(f64::MIN_POSITIVE);
-                    return Some(low + (high - low) * ((wanted - below) / inside).clamp(0.0, 1.0));
-                }
-                (low, below) = (*high, *up_to);
-            }
-            None
-        };
+        let quantile = |share: f64| interpolated(bounds.iter().copied(), share * count);
         let finite = bounds.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite());
         Some(Spread {
             count,

@@ -20,7 +20,6 @@ const MAX_STREAMS: u32 = 20_000;
 const MAX_FILES: usize = 2000;
 /// Longest run, in seconds.
 const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
-
 /// Most groups of lines.
 const MAX_GROUPS: usize = 64;
 /// Most uploads in flight.

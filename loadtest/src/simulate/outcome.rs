@@ -11,6 +11,7 @@ use super::numbers::{count, ratio, real, whole};
 use super::sums::Sums;
 use super::traffic::Scenario;
 use crate::latency::{Measure, Summary};
+use crate::metrics::interpolated;
 
 /// Shares for which the curve has the largest response time.
 const SHARES: [f64; 11] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0];
@@ -255,16 +256,7 @@ impl Outcome {
     /// The p99 as it reads in a histogram with these bounds, interpolated between them; `None` beyond the last.
     pub(super) fn p99_between(&self, bounds_ms: &[f64]) -> Option<f64> {
         let times = self.times.as_ref()?;
-        let (mut low, mut below) = (0.0, 0.0);
-        for &high in bounds_ms {
-            let up_to = times.share_within_ms(high);
-            if up_to >= 0.99 {
-                let inside = (up_to - below).max(f64::MIN_POSITIVE);
-                return Some(low + (high - low) * ((0.99 - below) / inside).clamp(0.0, 1.0));
-            }
-            (low, below) = (high, up_to);
-        }
-        None
+        interpolated(bounds_ms.iter().map(|&bound| (bound, times.share_within_ms(bound))), 0.99)
     }
 
     /// Streams that no device took.

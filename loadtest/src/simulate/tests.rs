@@ -171,8 +171,8 @@ fn streams_in_phase_and_storms_are_harder() {
 fn calls_come_and_end_at_their_own_times() {
     let table = device(2.0, 1.0, 256);
     // 60 calls 160 ms apart, with chunks of 320 ms: two phases of thirty. The first chunk of one is stepped at once and alone (3 ms), the
-    // other 29 after it (31 ms). Ten seconds hold 31 whole chunks and a
-    // shorter one.
+    // other 29 after it (31 ms). Ten seconds hold 31 whole chunks
+    // and a shorter one.
     let call = |n: u32| Call {
         at_s: f64::from(n) * 0.16,
         lasts_s: 10.0,

@@ -164,8 +164,8 @@ struct World<'a> {
     placing: Duration,
 }
 
-/// Simulates `streams` streams (or the scenario's calls, of which so many are open at once) on `gpus` devices like `table`, with as many threads. `until_refused`: ends at the first refusal, which is
-/// enough to know that the rule does not hold.
+/// Simulates `streams` streams (or the scenario's calls, of which so many are open at once) on `gpus` devices like `table`, with as many
+/// threads. `until_refused`: ends at the first refusal, which is enough to know that the rule does not hold.
 ///
 /// # Errors
 /// Never in practice: histograms have valid bounds.
@@ -211,7 +211,8 @@ pub(crate) fn simulate(
         let context = world.draw();
         world.expect(nanos(call.at_s), context, Some(nanos(call.lasts_s)));
     }
-    for _ in 0..if scenario.calls.is_empty() { streams } else { 0 } {
+    let at_random = if scenario.calls.is_empty() { streams } else { 0 };
+    for _ in 0..at_random {
         let at = nanos(world.random.share() * scenario.ramp_s);
         let context = world.draw();
         world.expect(at, context, None);
