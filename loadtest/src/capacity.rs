@@ -1,6 +1,7 @@
 //! Searches for the largest number of streams that a server serves by the rule: answers in time, nobody refused, every word right.
 //!
-//! Doubles until a trial breaks the rule, then halves the gap. Called by `main`; every trial is a run of `live`.
+//! Doubles until a number of streams breaks the rule, then halves the gap. A number that breaks it is tried once more, so that a hiccup of a
+//! machine does not pass for its limit. Called by `main`; every trial is a run of `live`.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
@@ -135,11 +136,27 @@ struct Search {
     resolution: f64,
     held: u32,
     broken: Option<u32>,
+    /// What broke the rule in the last trial, and is to be tried once more.
+    doubted: Option<u32>,
 }
 
 impl Search {
+    fn new(rule: &Rule) -> Self {
+        Self {
+            first: rule.first,
+            most: rule.most,
+            resolution: rule.resolution,
+            held: 0,
+            broken: None,
+            doubted: None,
+        }
+    }
+
     /// The number of streams to try next; `None` at the end.
     fn next(&self) -> Option<u32> {
+        if self.doubted.is_some() {
+            return self.doubted;
+        }
         let Some(broken) = self.broken else {
             return match self.held {
                 0 => Some(self.first),
@@ -154,8 +171,11 @@ impl Search {
 
     /// A trial with `streams` is over.
     fn tried(&mut self, streams: u32, holds: bool) {
+        let again = self.doubted.take() == Some(streams);
         if holds {
             self.held = self.held.max(streams);
+        } else if !again {
+            self.doubted = Some(streams);
         } else {
             self.broken = Some(self.broken.map_or(streams, |broken| broken.min(streams)));
         }
@@ -195,13 +215,7 @@ pub(crate) async fn search<'a>(scenario: &'a Scenario, url: &'a str, stage: &Arc
         rule.late_share,
         PROMISE.as_millis()
     );
-    let mut search = Search {
-        first: rule.first,
-        most: rule.most,
-        resolution: rule.resolution,
-        held: 0,
-        broken: None,
-    };
+    let mut search = Search::new(rule);
     while let Some(streams) = search.next() {
         settle(stage).await;
         let trial = attempt(scenario, stage, &reference, rule, streams).await?;
@@ -211,7 +225,7 @@ pub(crate) async fn search<'a>(scenario: &'a Scenario, url: &'a str, stage: &Arc
     }
     found.streams = search.held;
     found.broken_at = search.broken;
-    let bound = found.trials.iter().find(|trial| Some(trial.streams) == search.broken);
+    let bound = found.trials.iter().rfind(|trial| Some(trial.streams) == search.broken);
     found.bounded_by = match bound {
         None => Bound::MostAskedFor,
         Some(trial) if trial.own_fault => Bound::OwnLateness,
@@ -387,14 +401,20 @@ impl Capacity<'_> {
 mod tests {
     use super::*;
 
-    fn trials(limit: u32, first: u32, most: u32, resolution: f64) -> (Vec<u32>, u32) {
-        let mut search = Search {
+    fn rule(first: u32, most: u32, resolution: f64) -> Rule {
+        Rule {
+            duration_s: 1.0,
+            late_share: 0.001,
+            resolution,
             first,
             most,
-            resolution,
-            held: 0,
-            broken: None,
-        };
+            at_least: None,
+        }
+    }
+
+    /// The numbers tried and the one found, if every trial is right.
+    fn trials(limit: u32, first: u32, most: u32, resolution: f64) -> (Vec<u32>, u32) {
+        let mut search = Search::new(&rule(first, most, resolution));
         let mut tried = Vec::new();
         while let Some(streams) = search.next() {
             tried.push(streams);
@@ -404,12 +424,23 @@ mod tests {
     }
 
     #[test]
-    fn doubles_then_halves_the_gap() {
-        assert_eq!(trials(21, 1, 1000, 0.0), (vec![1, 2, 4, 8, 16, 32, 24, 20, 22, 21], 21));
-        assert_eq!(trials(21, 1, 1000, 0.25), (vec![1, 2, 4, 8, 16, 32, 24, 20], 20));
-        assert_eq!(trials(3, 8, 1000, 0.05), (vec![8, 4, 2, 3], 3));
-        assert_eq!(trials(0, 8, 1000, 0.05), (vec![8, 4, 2, 1], 0));
+    fn doubles_then_halves_the_gap_and_tries_what_broke_once_more() {
+        assert_eq!(trials(21, 1, 1000, 0.0), (vec![1, 2, 4, 8, 16, 32, 32, 24, 24, 20, 22, 22, 21], 21));
+        assert_eq!(trials(21, 1, 1000, 0.25), (vec![1, 2, 4, 8, 16, 32, 32, 24, 24, 20], 20));
+        assert_eq!(trials(3, 8, 1000, 0.05), (vec![8, 8, 4, 4, 2, 3], 3));
+        assert_eq!(trials(0, 8, 1000, 0.05), (vec![8, 8, 4, 4, 2, 2, 1, 1], 0));
         assert_eq!(trials(u32::MAX, 5, 17, 0.05), (vec![5, 10, 17], 17));
+    }
+
+    #[test]
+    fn a_single_hiccup_is_not_the_limit() {
+        let mut search = Search::new(&rule(10, 1000, 0.0));
+        for holds in [true, false, true, false, false] {
+            let streams = search.next().unwrap_or_default();
+            search.tried(streams, holds);
+        }
+        // 10, 20 in the second trial, 40 in neither.
+        assert_eq!((search.held, search.broken, search.next()), (20, Some(40), Some(30)));
     }
 
     fn lateness(p99_ms: f64) -> Option<Summary> {
@@ -480,7 +511,7 @@ mod tests {
         for limit in 1..300 {
             let (tried, held) = trials(limit, 1, 20_000, 0.05);
             assert!(held <= limit && f64::from(limit) < f64::from(held) * 1.05 + 1.0, "{limit}: {held}");
-            assert!(tried.len() <= 18, "{limit}: {tried:?}");
+            assert!(tried.len() <= 28, "{limit}: {tried:?}");
         }
     }
 }

@@ -11,10 +11,12 @@ use std::time::Duration;
 pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096];
 
 /// Weight of a new step in the running mean of its sizes.
-const TRACKING: f64 = 0.1;
-/// Weight of a new step in the running mean of the whole engine, and in the one of a loaded engine.
+const TRACKING: f64 = 0.05;
+/// Weight of a new step in the running mean of the whole engine.
 const DRIFT_TRACKING: f64 = 0.005;
-/// The same for the mean by which alarms are raised.
+/// Chunks from which on a step counts fully in these means.
+const FULL: f64 = 8.0;
+/// The same weight for the mean by which alarms are raised.
 const LASTING_TRACKING: f64 = 0.001;
 /// Steps that a size must have been seen before its own mean counts as much as the engine's.
 const TRUST: f64 = 8.0;
@@ -24,6 +26,8 @@ const ALARM: [f64; 2] = [1.5, 1.25];
 const DEVIATIONS: usize = 1_024;
 /// Deviations are not believed beyond this: a machine that slept is not a slow step.
 const DEVIATION_MOST: f64 = 20.0;
+/// Share of the processors that is thought to be left to steps at least.
+const LEFT_LEAST: f64 = 0.1;
 /// A batch is at its ridge when a chunk costs at most this much more than in the best batch.
 const RIDGE: f64 = 1.1;
 
@@ -42,12 +46,14 @@ struct Cell {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostTable {
     rows: Vec<[Cell; BUCKETS.len()]>,
-    /// Running mean of the ratio of all steps to their baseline.
+    /// Running mean of the ratio of all steps to their baseline, larger steps counting more.
     drift: f64,
     /// The same over a much longer time, by which alarms are raised.
     lasting: f64,
-    /// The same of a loaded engine, when what surrounds it works hardest too.
-    loaded: f64,
+    /// Running mean of the live streams in service at those steps.
+    streams: f64,
+    /// Share of the engine's processors that each live stream takes for other work than steps.
+    beside: f64,
     alarmed: bool,
     deviations: VecDeque<f64>,
 }
@@ -70,7 +76,8 @@ impl CostTable {
             rows: rows.into_iter().map(|row| row.map(cell)).collect(),
             drift: 1.0,
             lasting: 1.0,
-            loaded: 1.0,
+            streams: 0.0,
+            beside: 0.0,
             alarmed: false,
             deviations: VecDeque::new(),
         }
@@ -97,8 +104,9 @@ impl CostTable {
         }
         self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
         let ratio = (took / baseline).min(DEVIATION_MOST);
-        self.drift += DRIFT_TRACKING * (ratio - self.drift);
-        self.lasting += LASTING_TRACKING * (ratio - self.lasting);
+        let weight = weight(chunks);
+        self.drift += DRIFT_TRACKING * weight * (ratio - self.drift);
+        self.lasting += LASTING_TRACKING * weight * (ratio - self.lasting);
         let (below, part) = place(chunks);
         for (bucket, near) in [(below, 1.0 - part), (below + 1, part)] {
             if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
@@ -116,26 +124,26 @@ impl CostTable {
         std::mem::replace(&mut self.alarmed, alarmed) != alarmed
     }
 
-    /// Before the first step is seen, steps are thought to take `ratio` times what they took at warm-up.
+    /// For an engine that shares its processors with the rest of the service. Before the first step is seen, steps are thought to take
+    /// `ratio` times what they took at warm-up. Each live stream takes the share `beside` of the processors for its socket and its audio,
+    /// which steps have to wait for.
     #[must_use]
-    pub fn expecting(mut self, ratio: f64) -> Self {
+    pub fn shared(mut self, ratio: f64, beside: f64) -> Self {
         self.drift = ratio;
-        self.loaded = ratio;
+        self.beside = beside;
         self
     }
 
-    /// Says that the engine is loaded at present, as far as streams in service load it.
-    pub fn note_load(&mut self) {
-        self.loaded += DRIFT_TRACKING * (self.drift - self.loaded);
+    /// Takes note of the live streams in service at the step of so many chunks that was observed last.
+    pub fn note_streams(&mut self, live: usize, chunks: usize) {
+        self.streams += DRIFT_TRACKING * weight(chunks) * (float(live) - self.streams);
     }
 
-    /// The table of a loaded engine: on cores that sockets and audio share with it, steps take longer the more streams there are.
-    #[must_use]
-    pub fn under_load(&self) -> Self {
-        let factor = (self.loaded / self.drift.max(1e-9)).max(1.0);
-        let mut table = self.clone();
-        table.rows.iter_mut().flatten().for_each(|cell| cell.baseline *= factor);
-        table
+    /// How much longer than at present steps would take with so many live streams, as a ratio of at least 1: what the streams leave of the
+    /// processors shrinks as they come.
+    pub fn slowdown(&self, live: usize) -> f64 {
+        let left = |streams: f64| (1.0 - self.beside * streams).max(LEFT_LEAST);
+        (left(self.streams) / left(float(live))).max(1.0)
     }
 
     /// How much longer steps take at present than at warm-up, as a ratio.
@@ -211,6 +219,11 @@ impl CostTable {
         let rate = |size: usize| float(size) / self.predict(context, size).as_secs_f64().max(1e-9);
         sizes.map(rate).fold(0.0, f64::max)
     }
+}
+
+/// How much a step says of the engine as a whole: small ones, which begin with data in no cache and end soon, say little of large ones.
+fn weight(chunks: usize) -> f64 {
+    (float(chunks) / FULL).min(1.0).powi(2)
 }
 
 /// The last bucket that is not larger than `chunks`, and how far on the way to the next one it lies, 0 to 1.
@@ -297,30 +310,26 @@ mod tests {
         assert!(!table.observe(0, 4, ms(40)));
         assert_eq!(table.deviations().len(), DEVIATIONS);
         assert!(table.deviations().any(|ratio| ratio > 9.0));
-        assert!(near(table.predict(0, 4), Duration::from_micros(7_600)));
+        assert!(near(table.predict(0, 4), Duration::from_micros(5_800)));
     }
 
     #[test]
-    fn what_a_loaded_engine_took_is_remembered_and_never_undercuts_the_present() {
-        let mut table = CostTable::linear(1, ms(1)).expecting(1.5);
-        assert_eq!(table.under_load().predict(0, 4), table.predict(0, 4));
-        // Without load steps are quick, which says nothing of load.
+    fn streams_to_come_slow_the_steps_that_share_the_processors_with_them() {
+        assert!(
+            (CostTable::linear(1, ms(1)).slowdown(500) - 1.0).abs() < 1e-9,
+            "a GPU shares nothing"
+        );
+        let mut table = CostTable::linear(1, ms(1)).shared(1.5, 0.002);
+        assert!(near(table.predict(0, 64), ms(96)));
+        // 250 streams leave half of the processors, 100 four fifths.
+        assert!((table.slowdown(250) - 2.0).abs() < 1e-9);
         for _ in 0..2_000 {
-            table.observe(0, 4, ms(4));
+            table.observe(0, 8, ms(8));
+            table.note_streams(100, 8);
         }
-        assert!(near(table.predict(0, 4), ms(4)) && near(table.under_load().predict(0, 64), ms(96)));
-        for _ in 0..5_000 {
-            table.observe(0, 4, ms(8));
-            table.note_load();
-        }
-        for _ in 0..2_000 {
-            table.observe(0, 4, ms(4));
-        }
-        assert!(near(table.predict(0, 4), ms(4)) && near(table.under_load().predict(0, 4), ms(8)));
-        for _ in 0..2_000 {
-            table.observe(0, 4, ms(12));
-        }
-        assert!(near(table.under_load().predict(0, 4), ms(12)), "slower than ever");
+        assert!((table.slowdown(250) - 1.6).abs() < 0.01, "{}", table.slowdown(250));
+        assert!((table.slowdown(20) - 1.0).abs() < 1e-9, "what is measured is not undercut");
+        assert!((table.slowdown(5_000) - 8.0).abs() < 0.01);
     }
 
     #[test]

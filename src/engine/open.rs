@@ -24,9 +24,12 @@ use crate::model::network::{Network, NetworkError};
 use crate::model::store::{self, Model, StoreError};
 use crate::units::{SAMPLES_PER_FRAME, StreamId};
 
-/// What steps on the processor are thought to take in service, against warm-up, until they are seen: sockets, audio and results have their part
-/// of the same cores then (1.4 to 2.2 were measured on two full cores with the clients beside).
-const SHARED: f64 = 1.8;
+/// What steps on the processor are thought to take in service, against warm-up, until they are seen: between them, sockets and audio displace
+/// their data from the caches.
+const DISPLACED: f64 = 1.25;
+/// Processors that a live stream takes for its socket and its audio, and for the client that sends it if that runs beside (2.6 thousandths were
+/// measured at packets of 20 ms, with the load tester; about half of it is the server's).
+const BESIDE: f64 = 0.0026;
 /// Windows of whole utterances that a GPU is timed with at most.
 const WINDOWS: usize = 16;
 
@@ -152,6 +155,8 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
         engines if engines.is_empty() => (on_processor(&model, &decoder, choice)?, 1),
         engines => (engines, WINDOWS),
     };
+    // The other groups' streams are as many as the own.
+    let beside = BESIDE * float(engines.len()) / float(rayon::current_num_threads());
     let mut devices = Vec::with_capacity(engines.len());
     for (mut engine, max_batch) in engines {
         let cost = if encoder.streams() {
@@ -160,7 +165,7 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
             let most = usize::try_from(engine.slots()).unwrap_or(1).min(windows).min(max_batch);
             guess(engine.as_mut(), contexts.len(), most)?
         };
-        let cost = cost.expecting(if windows == 1 { SHARED } else { 1.0 });
+        let cost = if windows == 1 { cost.shared(DISPLACED, beside) } else { cost };
         devices.push(Device { engine, cost, max_batch });
     }
     Ok(Opened {
@@ -497,4 +502,9 @@ fn resonator(hertz: f32) -> [f32; 2] {
     use std::f32::consts::PI;
     let radius = (-PI * 80.0 / 16_000.0).exp();
     [2.0 * radius * (2.0 * PI * hertz / 16_000.0).cos(), -radius * radius]
+}
+
+#[expect(clippy::as_conversions, reason = "numbers of threads are far below 2^52")]
+fn float(n: usize) -> f64 {
+    n as f64
 }

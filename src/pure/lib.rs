@@ -17,6 +17,7 @@ pub mod engine {
 #[path = "../scheduler"]
 pub mod scheduler {
     pub mod admission;
+    pub mod answers;
     pub mod arrivals;
     pub mod core;
     pub mod fair;

@@ -3,9 +3,9 @@
 //! A live stream is taken only if the response time is predicted to stay inside the budget with it: a replay of the arrivals of late, crowded as
 //! they were, with one more stream ([`forecast`]), at step costs as they are tracked. Refusal happens here, at the door, and never later.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::answers::Answers;
 use super::arrivals::{Arrivals, SLICE, SLICES};
 use super::core::{Class, Rules};
 use super::forecast::{self, Traffic};
@@ -17,10 +17,6 @@ const USABLE: f64 = 0.8;
 const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
 /// Time over which predictions of the capacity are averaged.
 const MEMORY: Duration = Duration::from_secs(8);
-/// Response times that are kept, how old they may be, and how many say something.
-const RESPONSES: usize = 2_048;
-const RESPONSE_AGE: Duration = Duration::from_secs(4);
-const RESPONSES_JUDGED: usize = 200;
 /// Shares of the capacity from which on the load is seen as [`Overload`], by step.
 const GIVES_WAY: [f64; 3] = [0.7, 0.8, 0.9];
 
@@ -87,8 +83,7 @@ pub struct Admission {
     live: Vec<usize>,
     files: usize,
     arrivals: Vec<Arrivals>,
-    /// When, how fast, and among how many live streams.
-    responses: VecDeque<(Instant, Duration, usize)>,
+    answers: Answers,
     /// Streams that are predicted to fit beside those in service, by context, as a running mean; and when that was last asked.
     room: Vec<Option<(f64, Instant)>>,
     overload: Overload,
@@ -101,7 +96,7 @@ impl Admission {
             live: vec![0; contexts],
             files: 0,
             arrivals: (0..contexts).map(|_| Arrivals::new(now)).collect(),
-            responses: VecDeque::new(),
+            answers: Answers::default(),
             room: vec![None; contexts],
             overload: Overload::None,
         }
@@ -153,12 +148,10 @@ impl Admission {
         }
     }
 
-    /// A chunk of a live stream was answered at `now`, `response` after its arrival.
-    pub fn answered(&mut self, response: Duration, now: Instant) {
-        if self.responses.len() >= RESPONSES {
-            self.responses.pop_front();
-        }
-        self.responses.push_back((now, response, self.count(Class::Live)));
+    /// A chunk of a live stream was answered at `now`, slower than [`Rules::target`] or not.
+    pub fn answered(&mut self, slow: bool, now: Instant) {
+        let live = self.count(Class::Live);
+        self.answers.record(slow, live, now);
     }
 
     /// Streams of a class in service.
@@ -189,20 +182,16 @@ impl Admission {
         self.overload = overload;
     }
 
-    /// Response time that 99 of 100 live chunks stayed within lately; `None` before there were enough.
-    pub fn measured(&mut self, now: Instant) -> Option<Duration> {
-        let old = |&(at, ..): &(Instant, Duration, usize)| now.saturating_duration_since(at) >= RESPONSE_AGE;
-        while self.responses.pop_front_if(|response| old(response)).is_some() {}
-        if self.responses.len() < RESPONSES_JUDGED {
-            return None;
-        }
-        let mut times: Vec<Duration> = self.responses.iter().map(|&(_, response, _)| response).collect();
-        times.sort_unstable();
-        times.get(times.len() - 1 - times.len() / 100).copied()
+    /// Streams that fit beside those in service if they use `context`; negative if too many are in service. The prediction is no older than
+    /// `age`, and is not believed against what is seen: with as many streams as there were lately, answers came late.
+    fn room(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant, age: Duration) -> f64 {
+        let room = self.predicted(context, rules, cost, now, age);
+        let in_service = float(self.count(Class::Live));
+        self.answers.too_many(now).map_or(room, |most| room.min(most - in_service))
     }
 
-    /// Streams that fit beside those in service if they use `context`; negative if too many are in service. No older than `age`.
-    fn room(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant, age: Duration) -> f64 {
+    /// As [`Admission::room`], by prediction alone, as a running mean.
+    fn predicted(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant, age: Duration) -> f64 {
         let known = self.room.get(context).copied().flatten();
         if let Some((room, at)) = known
             && now.saturating_duration_since(at) < age
@@ -211,16 +200,10 @@ impl Admission {
         }
         let predicted = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
         // The noise of one second neither refuses nor invites anybody.
-        let mut room = known.map_or(predicted, |(room, at)| {
+        let room = known.map_or(predicted, |(room, at)| {
             let part = now.saturating_duration_since(at).as_secs_f64() / MEMORY.as_secs_f64();
             room + part.min(1.0) * (predicted - room)
         });
-        // The prediction is not believed against what is seen: with as many streams as there were lately, answers came late.
-        if self.measured(now).is_some_and(|p99| p99 > rules.target(context)) {
-            let among: usize = self.responses.iter().map(|&(_, _, live)| live).sum();
-            let too_many = float(among) / float(self.responses.len().max(1));
-            room = room.min(too_many - float(self.count(Class::Live)));
-        }
         if let Some(cell) = self.room.get_mut(context) {
             *cell = Some((room, now));
         }
@@ -239,31 +222,30 @@ impl Admission {
         }
     }
 
-    /// As [`Admission::room`], anew, at the costs of an engine with all those streams. `last`: what it was, near which it is looked for first.
+    /// As [`Admission::predicted`], anew. `last`: what it was, near which it is looked for first.
     fn predict(&mut self, context: usize, last: Option<f64>, rules: &Rules, cost: &CostTable, now: Instant) -> f64 {
-        let cost = &cost.under_load();
         let measured: Vec<Traffic> = (0..self.live.len()).map(|context| self.traffic(context, rules, now)).collect();
         let load = |context: usize, streams: f64| {
             let period = rules.period(context).as_secs_f64().max(1e-3);
             streams / (period * cost.throughput(context, rules.max_batch)).max(1e-9)
         };
-        let used: f64 = self
-            .live
-            .iter()
-            .enumerate()
-            .map(|(context, &live)| load(context, float(live)))
-            .sum();
-        // More than twice the slots cannot matter.
-        let most = ((USABLE - used) / load(context, 1.0)).floor().min(2.0 * float(rules.slots()));
-        if most < 1.0 {
-            return most;
+        let live = self.live.iter().enumerate();
+        let used: f64 = live.map(|(context, &live)| load(context, float(live))).sum();
+        let each = load(context, 1.0);
+        let in_service = self.count(Class::Live);
+        if used + each > USABLE {
+            return ((USABLE - used) / each).floor();
         }
         let gap = if self.files > 0 { rules.file_step } else { Duration::ZERO };
         let holds = |more: usize| {
+            let slowdown = cost.slowdown(in_service + more);
             let mut traffic = measured.clone();
             traffic.iter_mut().skip(context).take(1).for_each(|context| context.others += more);
-            forecast::p99(&traffic, cost, rules.max_batch, gap) <= rules.target(context)
+            (used + each * float(more)) * slowdown <= USABLE
+                && forecast::p99(&traffic, cost, slowdown, rules.max_batch, gap) <= rules.target(context)
         };
+        // More than twice the slots cannot matter.
+        let most = ((USABLE - used) / each).floor().min(2.0 * float(rules.slots()));
         float(largest(whole(most), last.map_or(0, |room| whole(room.max(0.0))), holds))
     }
 

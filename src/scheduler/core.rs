@@ -304,9 +304,7 @@ impl Core {
     /// Books a finished step and says who gets what.
     pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Completion {
         let drifted = self.cost.observe(batch.context, batch.chunks.len(), took);
-        if self.overload() > Overload::None {
-            self.cost.note_load();
-        }
+        self.cost.note_streams(self.count(Class::Live), batch.chunks.len());
         self.book(&batch, took);
         let mut results = result.map(Vec::into_iter);
         let mut deliveries = Vec::with_capacity(batch.chunks.len());
@@ -321,7 +319,8 @@ impl Core {
                 _ => Duration::ZERO,
             };
             if let Some(timing) = timing.filter(|timing| timing.on_pace) {
-                self.admission.answered(now.saturating_duration_since(timing.arrived), now);
+                let response = now.saturating_duration_since(timing.arrived);
+                self.admission.answered(response > self.rules.target(stream.context), now);
             }
             if stream.released {
                 self.remove(chunk.stream);

@@ -31,9 +31,9 @@ pub struct Traffic {
 
 /// The response time that 99 of 100 chunks are predicted to stay within, from the arrival of a chunk's last byte to the end of its step.
 ///
-/// `traffic`: one entry for each context, all with as many slices. `gap`: the step that fills every gap, zero if none does.
+/// `traffic`: one entry for each context, all with as many slices. `slowdown`: how much longer than at present steps take. `gap`: the step that fills every gap, zero if none does.
 /// Complexity: linear in slices and steps.
-pub fn p99(traffic: &[Traffic], cost: &CostTable, max_batch: usize, gap: Duration) -> Duration {
+pub fn p99(traffic: &[Traffic], cost: &CostTable, slowdown: f64, max_batch: usize, gap: Duration) -> Duration {
     let arrivals = arrivals(traffic);
     let slice = SLICE.as_secs_f64();
     let deviations: Vec<f64> = cost.deviations().collect();
@@ -57,7 +57,7 @@ pub fn p99(traffic: &[Traffic], cost: &CostTable, max_batch: usize, gap: Duratio
             .enumerate()
             .filter_map(|(context, queue)| Some((oldest(queue)?, context)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
-        let factor = deviation.next().unwrap_or(1.0);
+        let factor = slowdown * deviation.next().unwrap_or(1.0);
         match urgent {
             Some((_, context)) => {
                 let Some(queue) = queues.get_mut(context) else { break };
@@ -222,28 +222,28 @@ mod tests {
 
     #[test]
     fn one_stream_takes_its_own_step_and_a_file_before_it() {
-        assert_eq!(p99(&random(1), &table(2.0, 1.0), 64, Duration::ZERO).as_micros(), 3_000);
-        let behind_files = p99(&random(1), &table(2.0, 1.0), 64, ms(20));
+        assert_eq!(p99(&random(1), &table(2.0, 1.0), 1.0, 64, Duration::ZERO).as_micros(), 3_000);
+        let behind_files = p99(&random(1), &table(2.0, 1.0), 1.0, 64, ms(20));
         assert!(behind_files > ms(3) && behind_files <= ms(23), "{behind_files:?}");
-        assert_eq!(p99(&random(0), &table(2.0, 1.0), 64, ms(20)), Duration::ZERO);
+        assert_eq!(p99(&random(0), &table(2.0, 1.0), 1.0, 64, ms(20)), Duration::ZERO);
     }
 
     #[test]
     fn streams_that_send_together_wait_for_each_other() {
         let cost = table(2.0, 1.0);
-        assert_eq!(p99(&crowded(50), &cost, 64, Duration::ZERO).as_micros(), 52_000);
+        assert_eq!(p99(&crowded(50), &cost, 1.0, 64, Duration::ZERO).as_micros(), 52_000);
         // 128 in two steps of 66 ms.
-        assert_eq!(p99(&crowded(128), &cost, 64, Duration::ZERO).as_micros(), 132_000);
-        let spread = p99(&random(50), &cost, 64, Duration::ZERO);
+        assert_eq!(p99(&crowded(128), &cost, 1.0, 64, Duration::ZERO).as_micros(), 132_000);
+        let spread = p99(&random(50), &cost, 1.0, 64, Duration::ZERO);
         assert!(spread < ms(26), "{spread:?}");
     }
 
     #[test]
     fn more_than_the_engine_can_do_never_looks_well() {
         // 1 ms a chunk and 320 ms a period: 320 streams are all there is.
-        assert!(p99(&random(250), &table(0.0, 1.0), 64, Duration::ZERO) < ms(60));
-        assert!(p99(&random(400), &table(0.0, 1.0), 64, Duration::ZERO) > ms(700));
-        assert!(p99(&random(4_000), &table(0.0, 1.0), 64, Duration::ZERO) > ms(4_000));
+        assert!(p99(&random(250), &table(0.0, 1.0), 1.0, 64, Duration::ZERO) < ms(60));
+        assert!(p99(&random(400), &table(0.0, 1.0), 1.0, 64, Duration::ZERO) > ms(700));
+        assert!(p99(&random(4_000), &table(0.0, 1.0), 1.0, 64, Duration::ZERO) > ms(4_000));
     }
 
     #[test]
@@ -255,8 +255,8 @@ mod tests {
             }
             cost.observe(0, 4, ms(40));
         }
-        let calm = p99(&random(100), &table(0.0, 1.0), 64, Duration::ZERO);
-        let rough = p99(&random(100), &cost, 64, Duration::ZERO);
+        let calm = p99(&random(100), &table(0.0, 1.0), 1.0, 64, Duration::ZERO);
+        let rough = p99(&random(100), &cost, 1.0, 64, Duration::ZERO);
         assert!(rough > calm * 2, "{calm:?} {rough:?}");
     }
 
@@ -266,13 +266,13 @@ mod tests {
         traffic.iter_mut().for_each(|context| context.scale = 2.55);
         let all: u32 = arrivals(&traffic).iter().map(|&(_, _, count)| count).sum();
         assert_eq!(all, 24 * 51 / 2);
-        assert!(p99(&traffic, &table(0.0, 1.0), 64, Duration::ZERO) >= ms(25));
+        assert!(p99(&traffic, &table(0.0, 1.0), 1.0, 64, Duration::ZERO) >= ms(25));
     }
 
     #[test]
     fn contexts_are_served_in_the_order_of_arrival() {
         let mut traffic = crowded(10);
         traffic.extend(crowded(10));
-        assert_eq!(p99(&traffic, &table(0.0, 1.0), 64, Duration::ZERO).as_micros(), 20_000);
+        assert_eq!(p99(&traffic, &table(0.0, 1.0), 1.0, 64, Duration::ZERO).as_micros(), 20_000);
     }
 }

@@ -1,0 +1,112 @@
+//! How many live chunks were answered lately, and how many of them slower than admission aims at. Pure.
+//!
+//! A prediction can be wrong; answers are not. Who calls it: [`super::admission`].
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Width of a slice, and how many are kept: long enough that one hiccup of the machine is not a rule.
+const SLICE: Duration = Duration::from_secs(1);
+const SLICES: usize = 16;
+/// Answers that say something.
+const JUDGED: u64 = 200;
+/// Of so many answers one may be slow.
+const SLOW_OF: u64 = 100;
+
+/// Answers of about a second.
+#[derive(Debug)]
+struct Slice {
+    began: Instant,
+    all: u64,
+    slow: u64,
+    /// Sum of the live streams in service at the slow ones.
+    among: u64,
+}
+
+/// Answers of the last [`SLICES`] seconds.
+#[derive(Debug, Default)]
+pub struct Answers {
+    slices: VecDeque<Slice>,
+}
+
+impl Answers {
+    /// A chunk was answered at `now`, among `live` streams, slower than the target or not.
+    pub fn record(&mut self, slow: bool, live: usize, now: Instant) {
+        if self
+            .slices
+            .back()
+            .is_none_or(|slice| now.saturating_duration_since(slice.began) >= SLICE)
+        {
+            self.forget(now);
+            self.slices.push_back(Slice {
+                began: now,
+                all: 0,
+                slow: 0,
+                among: 0,
+            });
+        }
+        if let Some(slice) = self.slices.back_mut() {
+            slice.all += 1;
+            slice.slow += u64::from(slow);
+            slice.among += if slow { u64::try_from(live).unwrap_or(u64::MAX) } else { 0 };
+        }
+    }
+
+    /// The number of live streams with which more than one of a hundred answers was slow lately, if that was so: the mean over the slow
+    /// ones, so that quick answers among fewer streams do not excuse more.
+    pub fn too_many(&mut self, now: Instant) -> Option<f64> {
+        self.forget(now);
+        let sum = |of: fn(&Slice) -> u64| self.slices.iter().map(of).sum::<u64>();
+        let (all, slow) = (sum(|slice| slice.all), sum(|slice| slice.slow));
+        (all >= JUDGED && slow * SLOW_OF > all).then(|| ratio(sum(|slice| slice.among), slow))
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let kept = SLICE * u32::try_from(SLICES).unwrap_or(1);
+        let old = |slice: &mut Slice| now.saturating_duration_since(slice.began) >= kept;
+        while self.slices.pop_front_if(old).is_some() {}
+    }
+}
+
+#[expect(clippy::as_conversions, reason = "counts of a few seconds are far below 2^52")]
+fn ratio(part: u64, all: u64) -> f64 {
+    part as f64 / all as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(answers: &mut Answers, many: u64, slow: bool, live: usize, at: Instant) {
+        (0..many).for_each(|_| answers.record(slow, live, at));
+    }
+
+    #[test]
+    fn more_than_one_slow_answer_of_a_hundred_says_that_there_were_too_many_streams() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        record(&mut answers, 990, false, 50, now);
+        record(&mut answers, 10, true, 50, now);
+        assert_eq!(answers.too_many(now), None);
+        record(&mut answers, 1, true, 50, now);
+        assert_eq!(answers.too_many(now), Some(50.0));
+    }
+
+    #[test]
+    fn what_was_slow_among_many_does_not_count_against_few() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        record(&mut answers, 300, true, 263, now);
+        let later = now + Duration::from_secs(4);
+        record(&mut answers, 700, false, 100, later);
+        assert_eq!(answers.too_many(later), Some(263.0));
+    }
+
+    #[test]
+    fn few_and_old_answers_say_nothing() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        record(&mut answers, 199, true, 9, now);
+        assert_eq!(answers.too_many(now), None);
+        record(&mut answers, 1, true, 9, now + Duration::from_secs(15));
+        assert_eq!(answers.too_many(now + Duration::from_secs(15)), Some(9.0));
+        assert_eq!(answers.too_many(now + Duration::from_secs(16)), None);
+    }
+}
