@@ -15,6 +15,9 @@ pub enum ApiError {
     /// The body is not audio that can be decoded.
     #[error("Bad Request: failed to process audio: corrupt or unsupported data")]
     CorruptAudio,
+    /// The audio is of a kind that has no decoder here.
+    #[error("Bad Request: failed to process audio: corrupt or unsupported data: {0} audio is not supported")]
+    UnsupportedAudio(&'static str),
     /// The body was declared to be JSON and is not, or has no `url`.
     #[error("Content-type was application/json, but we could not process the JSON payload.")]
     BadJson,
@@ -120,6 +123,7 @@ impl ApiError {
     fn row(&self) -> (u16, &'static str) {
         match self {
             ApiError::CorruptAudio
+            | ApiError::UnsupportedAudio(_)
             | ApiError::BadJson
             | ApiError::NoSuchModel
             | ApiError::NoSuchVersion
@@ -233,6 +237,7 @@ mod tests {
     fn all() -> Vec<ApiError> {
         vec![
             ApiError::CorruptAudio,
+            ApiError::UnsupportedAudio("speex"),
             ApiError::BadJson,
             ApiError::InvalidQuery("detail".into()),
             ApiError::InvalidCallback,

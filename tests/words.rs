@@ -32,12 +32,14 @@ fn samples(name: &str) -> Vec<f32> {
         rate: None,
         channels: 1,
         multichannel: false,
+        whole: true,
     };
     let mut intake = Intake::new(spec).unwrap();
     intake.push(std::fs::read(root().join("samples").join(name)).unwrap().into());
     let mut lanes = Vec::new();
     intake.pull(usize::MAX, &mut lanes).unwrap();
-    intake.finish(&mut lanes).unwrap();
+    intake.close();
+    while intake.pull(usize::MAX, &mut lanes).unwrap() > 0 {}
     lanes.remove(0)
 }
 

@@ -199,7 +199,7 @@ pub(crate) struct Uploads {
 pub(crate) struct Load {
     /// Lines that are busy at once. A line makes one call after the other; a call is one connection and one recording.
     pub(crate) streams: u32,
-    /// The lines begin spread evenly over this time.
+    /// The lines begin spread over this time: each at a random moment of its own equal part of it, the same in every run.
     #[serde(default)]
     pub(crate) ramp_s: f64,
     /// Changes of the number of lines, in the order of time.
@@ -460,11 +460,16 @@ impl Scenario {
         let (mut before, mut since) = (0_u32, None);
         for step in std::iter::once(&first).chain(&load.steps) {
             let after = step.streams;
-            let spread = |part: u32, whole: u32| step.at_s + step.over_s * f64::from(part) / f64::from(whole.max(1));
+            let spread = |part: f64, whole: u32| step.at_s + step.over_s * part / f64::from(whole.max(1));
             if line >= before && line < after {
-                since = Some(spread(line.saturating_sub(before), after.saturating_sub(before)));
+                // Callers do not come at a beat; lines that did would send together for as long as they last.
+                let part = f64::from(line.saturating_sub(before)) + fraction(line);
+                since = Some(spread(part, after.saturating_sub(before)));
             } else if line < before && line >= after {
-                let end = spread(before.saturating_sub(line).saturating_sub(1), before.saturating_sub(after));
+                let end = spread(
+                    f64::from(before.saturating_sub(line).saturating_sub(1)),
+                    before.saturating_sub(after),
+                );
                 times.extend(since.take().map(|start| start..end));
             }
             before = after;
@@ -505,6 +510,14 @@ impl Scenario {
     }
 }
 
+/// A random number, 0 to 1, that is always the same for the same line (splitmix64, Steele and others 2014).
+fn fraction(line: u32) -> f64 {
+    let mut x = u64::from(line).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    f64::from(u32::try_from((x ^ (x >> 31)) >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
 /// Transcripts by file name (without folders), from a tab-separated table with a header line; empty if there is no such file.
 fn manifest(path: &Path) -> Result<HashMap<String, String>> {
     let Ok(text) = std::fs::read_to_string(path) else {
@@ -540,8 +553,32 @@ mod tests {
     #[test]
     fn lines_begin_spread_over_the_ramp() {
         let scenario = parse(GOOD).unwrap();
-        let times: Vec<_> = (0..5).map(|line| scenario.line_times(line)).collect();
-        assert_eq!(times, [vec![0.0..10.0], vec![0.5..10.0], vec![1.0..10.0], vec![1.5..10.0], vec![]]);
+        let begin = |line: u32| scenario.line_times(line).first().map(|times| times.start);
+        for line in 0..4 {
+            let part = f64::from(line) * 0.5;
+            assert!(
+                begin(line).is_some_and(|begin| (part..part + 0.5).contains(&begin)),
+                "{line}: {:?}",
+                begin(line)
+            );
+            assert_eq!(begin(line), parse(GOOD).unwrap().line_times(line).first().map(|times| times.start));
+        }
+        assert_eq!(begin(4), None);
+    }
+
+    #[test]
+    fn lines_do_not_begin_at_a_beat() {
+        let scenario = parse(&GOOD.replace("streams = 4", "streams = 200").replace("ramp_s = 2.0", "ramp_s = 8.0")).unwrap();
+        let begins: Vec<f64> = (0..200)
+            .filter_map(|line| scenario.line_times(line).first().map(|times| times.start))
+            .collect();
+        assert!(begins.is_sorted());
+        // At a beat of 40 ms they would fall into eight phases of a chunk of 320 ms; none of sixteen is empty or holds a fifth.
+        let mut phases = [0; 16];
+        begins
+            .iter()
+            .for_each(|begin| phases[(begin / 0.320).fract().mul_add(16.0, 0.0) as usize] += 1);
+        assert!(phases.iter().all(|&lines| lines > 0 && lines < 40), "{phases:?}");
     }
 
     #[test]
@@ -549,9 +586,14 @@ mod tests {
         let steps = "duration_s = 10.0\nsteps = [{ at_s = 4, streams = 2, over_s = 2 }, { at_s = 7, streams = 5 }]\n";
         let scenario = parse(&GOOD.replace("duration_s = 10.0\n", steps)).unwrap();
         assert_eq!(scenario.most_streams(), 5);
-        assert_eq!(scenario.line_times(0), [0.0..10.0]);
-        assert_eq!(scenario.line_times(2), [1.0..5.0, 7.0..10.0], "the last to come is the first to go");
-        assert_eq!(scenario.line_times(3), [1.5..4.0, 7.0..10.0]);
+        let begin = |line: u32| scenario.line_times(line)[0].start;
+        assert_eq!(scenario.line_times(0), [begin(0)..10.0]);
+        assert_eq!(
+            scenario.line_times(2),
+            [begin(2)..5.0, 7.0..10.0],
+            "the last to come is the first to go"
+        );
+        assert_eq!(scenario.line_times(3), [begin(3)..4.0, 7.0..10.0]);
         assert_eq!(scenario.line_times(4), [7.0..10.0]);
     }
 

@@ -5,6 +5,7 @@ use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use uuid::Uuid;
 
+use crate::audio::AudioError;
 use crate::error::ApiError;
 use crate::wire::error_body;
 
@@ -30,4 +31,13 @@ pub fn respond(request: &HttpRequest, error: &ApiError) -> HttpResponse {
         response.insert_header((RETRY_AFTER, seconds));
     }
     response.body(error_body(error, request_id(request)))
+}
+
+impl From<AudioError> for ApiError {
+    fn from(error: AudioError) -> Self {
+        match error {
+            AudioError::Unsupported { format } => ApiError::UnsupportedAudio(format),
+            _ => ApiError::CorruptAudio,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -14,10 +14,11 @@ use crate::prerecorded::assemble;
 use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
+use crate::text::subtitles::{srt, vtt};
 use crate::units::{KeyId, Samples};
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::FileRequest;
-use crate::wire::query::{ListenOptions, parse_file};
+use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
 use crate::wire::{ids, json};
 
 /// Most bytes of a JSON body that names an address.
@@ -33,7 +34,7 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
     let began = Instant::now();
     let created = SystemTime::now();
     let answer = match handle(&request, body, &state, created).await {
-        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
+        Ok((format, text)) => HttpResponse::Ok().content_type(format.media_type()).body(text),
         Err(error) => errors::respond(&request, &error),
     };
     state.metrics.finished(Kind::Batch, answer.status().as_u16());
@@ -42,20 +43,30 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
     answer
 }
 
-async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<String, ApiError> {
+async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<(AnswerFormat, String), ApiError> {
     let (key, _counted) = state.admit(request, Kind::Batch)?;
     let _active = state.metrics.active(Kind::Batch);
-    let options = parse_file(request.query_string())?;
+    let mut options = parse_file(request.query_string())?;
+    if options.answer == AnswerFormat::Json {
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
+    }
     let model = state
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
-    Ok(respond(request, state, options, model, created, &heard))
+    let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
+    let text = match format {
+        AnswerFormat::Json => respond(request, state, options, model, created, &heard),
+        AnswerFormat::Srt => assemble::subtitles(&heard, vocabulary, options.punctuate, srt),
+        AnswerFormat::Vtt => assemble::subtitles(&heard, vocabulary, options.punctuate, vtt),
+    };
+    Ok((format, text))
 }
 
 async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, key: KeyId) -> Result<Heard, ApiError> {
-    let spec = super::audio_spec(&options.audio)?;
+    let spec = super::audio_spec(&options.audio, true)?;
     let limit = state.config.files.max_upload_bytes;
     let body = bounded(
         body.map_err(|_| ApiError::RequestTimeout).boxed_local(),
@@ -88,7 +99,7 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
     result.map_err(|error| match error {
         JobError::Audio(error) => {
             tracing::debug!(%error, "a file was refused");
-            ApiError::CorruptAudio
+            ApiError::from(error)
         }
         JobError::TooLong(_) => ApiError::PayloadTooLarge { limit },
         JobError::Refused(_) => ApiError::ServiceUnavailable,

@@ -47,7 +47,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
-    let spec = super::audio_spec(&options.audio)?;
+    let spec = super::audio_spec(&options.audio, false)?;
     let live = &state.config.stream;
     let lanes = spec
         .encoding
@@ -67,7 +67,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         vocabulary,
         Instant::now(),
     );
-    let session = session.map_err(|_| ApiError::CorruptAudio)?;
+    let session = session.map_err(ApiError::from)?;
     let pipe = Rc::new(Pipe::new(live.result_backlog, Arc::clone(&state.budget)));
     let setup = Setup {
         session,

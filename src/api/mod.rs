@@ -122,16 +122,15 @@ pub fn live_rules(config: &config::Stream, right: u32) -> LiveRules {
     }
 }
 
-/// The audio that a request declares, for the intake.
-pub fn audio_spec(declared: &DeclaredAudio) -> Result<AudioSpec, ApiError> {
-    let encoding = declared
-        .encoding
-        .map(|encoding| crate::audio::Encoding::parse(encoding.name()).map_err(|_| ApiError::CorruptAudio));
+/// The audio that a request declares, for the intake. `whole`: it comes as a file.
+pub fn audio_spec(declared: &DeclaredAudio, whole: bool) -> Result<AudioSpec, ApiError> {
+    let encoding = declared.encoding.map(|encoding| crate::audio::Encoding::parse(encoding.name()));
     Ok(AudioSpec {
         encoding: encoding.transpose()?,
         rate: declared.sample_rate,
         channels: declared.channels,
         multichannel: declared.multichannel,
+        whole,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The encodings that a client may declare for headerless audio, by their names on the wire.
+//! The encodings that a client may declare, by their names on the wire.
 //!
 //! What it does: names to types and back. What it does not do: decode ([`super::pcm`]) or sniff containers ([`super::sniff`]).
 //! Who calls it: the request parsers, [`super::intake`].
@@ -6,9 +6,10 @@
 use std::fmt;
 
 use super::AudioError;
+use super::container::Format;
 use super::pcm::SampleFormat;
 
-/// A headerless encoding that can be decoded. Samples of several channels are interleaved.
+/// An encoding that can be declared and decoded. Samples of several channels are interleaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Signed 16-bit little-endian integers.
@@ -19,6 +20,23 @@ pub enum Encoding {
     Mulaw,
     /// G.711 A-law.
     Alaw,
+    /// A native FLAC stream.
+    Flac,
+    /// Opus in Ogg.
+    OggOpus,
+    /// Opus packets, one a message.
+    Opus,
+}
+
+/// What an encoding is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Samples, one behind the other.
+    Samples(SampleFormat),
+    /// A container that says more about itself than the client.
+    Container(Format),
+    /// Packets without a container.
+    Packets,
 }
 
 impl Encoding {
@@ -32,11 +50,11 @@ impl Encoding {
             "linear32" => return Ok(Encoding::Linear32),
             "mulaw" => return Ok(Encoding::Mulaw),
             "alaw" => return Ok(Encoding::Alaw),
-            "flac" => "flac",
+            "flac" => return Ok(Encoding::Flac),
+            "opus" => return Ok(Encoding::Opus),
+            "ogg-opus" => return Ok(Encoding::OggOpus),
             "amr-nb" => "amr-nb",
             "amr-wb" => "amr-wb",
-            "opus" => "opus",
-            "ogg-opus" => "ogg-opus",
             "speex" => "speex",
             "g729" => "g729",
             other => return Err(AudioError::UnknownEncoding { name: other.to_owned() }),
@@ -51,16 +69,22 @@ impl Encoding {
             Encoding::Linear32 => "linear32",
             Encoding::Mulaw => "mulaw",
             Encoding::Alaw => "alaw",
+            Encoding::Flac => "flac",
+            Encoding::OggOpus => "ogg-opus",
+            Encoding::Opus => "opus",
         }
     }
 
-    /// How one sample is stored.
-    pub fn sample_format(self) -> SampleFormat {
+    /// What it is made of.
+    pub fn form(self) -> Form {
         match self {
-            Encoding::Linear16 => SampleFormat::S16,
-            Encoding::Linear32 => SampleFormat::F32,
-            Encoding::Mulaw => SampleFormat::Mulaw,
-            Encoding::Alaw => SampleFormat::Alaw,
+            Encoding::Linear16 => Form::Samples(SampleFormat::S16),
+            Encoding::Linear32 => Form::Samples(SampleFormat::F32),
+            Encoding::Mulaw => Form::Samples(SampleFormat::Mulaw),
+            Encoding::Alaw => Form::Samples(SampleFormat::Alaw),
+            Encoding::Flac => Form::Container(Format::Flac),
+            Encoding::OggOpus => Form::Container(Format::Ogg),
+            Encoding::Opus => Form::Packets,
         }
     }
 }
@@ -84,14 +108,15 @@ mod tests {
 
     #[test]
     fn names_go_there_and_back() {
-        for encoding in [Encoding::Linear16, Encoding::Linear32, Encoding::Mulaw, Encoding::Alaw] {
+        use Encoding::{Alaw, Flac, Linear16, Linear32, Mulaw, OggOpus, Opus};
+        for encoding in [Linear16, Linear32, Mulaw, Alaw, Flac, OggOpus, Opus] {
             assert_eq!(Encoding::parse(encoding.name()), Ok(encoding));
         }
     }
 
     #[test]
     fn known_codecs_without_a_decoder_are_named_and_others_are_unknown() {
-        for name in ["flac", "amr-nb", "amr-wb", "opus", "ogg-opus", "speex", "g729"] {
+        for name in ["amr-nb", "amr-wb", "speex", "g729"] {
             let error = Encoding::parse(name).unwrap_err();
             assert_eq!(error.to_string(), format!("{name} audio is not supported"));
         }

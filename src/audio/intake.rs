@@ -6,12 +6,16 @@
 //!
 //! The samples are the same, bit for bit, however the bytes were split into messages and however much each pull asked for.
 
-use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::encoding::Encoding;
+use super::container::{Container as Reader, Format, Frames, Source, Step};
+use super::encoding::{Encoding, Form};
+use super::packets::Packets;
 use super::pcm::{self, PcmFormat};
+use super::queue::Queue;
 use super::resample::Resampler;
 use super::sniff::{self, Container, SNIFF_BYTES};
 use super::wav::{WavError, WavHeader};
@@ -26,8 +30,10 @@ pub const MAX_RATE: Hz = Hz(48_000);
 /// Frames decoded at a time at 16 kHz, where the resampler sets no block; bounds the scratch space.
 const PASS_THROUGH_FRAMES: usize = 160;
 
-/// Messages below this many bytes are copied together in the queue.
-const SHORT_MESSAGE: usize = 1_024;
+/// Bytes given to the reader of a container at a time; few, so that what it holds back is little.
+const FEED_BYTES: usize = 4_096;
+/// Samples taken from a container at a time.
+const DEAL_FRAMES: usize = 1_024;
 
 /// What the client says about its audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct AudioSpec {
     pub channels: u16,
     /// One lane per channel instead of one for their mean.
     pub multichannel: bool,
+    /// The input is a file that comes as a whole, so that what it begins with may stand at its end.
+    pub whole: bool,
 }
 
 /// How far the input has been understood.
@@ -53,10 +61,39 @@ enum State {
     Header { header: Box<WavHeader>, raw: Option<PcmFormat> },
     /// Decoding; `left` counts the bytes of samples to come, if known.
     Samples { decoder: Box<Decoder>, left: Option<u64> },
+    /// Collecting a container whose index may stand at its end.
+    Spool { file: File, format: Format },
+    /// Decoding a container, or packets.
+    Coded { source: Coded, sound: Option<Box<Sound>> },
     /// After the end of the samples, or of the input: whatever comes is dropped.
-    Ended { format: PcmFormat },
+    Ended { shape: Shape },
     /// After an error, which every later call repeats.
     Failed(AudioError),
+}
+
+/// What decodes frames that the client has compressed.
+#[derive(Debug)]
+enum Coded {
+    Container(Reader),
+    Packets(Packets),
+}
+
+/// Channels and rate of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    channels: u16,
+    rate: Hz,
+}
+
+/// Decoded frames on their way to the lanes.
+#[derive(Debug)]
+struct Sound {
+    shape: Shape,
+    resampler: Resampler,
+    /// Interleaved.
+    frames: Vec<f32>,
+    /// Values of `frames` that are used up.
+    used: usize,
 }
 
 /// Samples to lanes.
@@ -71,8 +108,11 @@ struct Decoder {
 #[derive(Debug)]
 pub struct Intake {
     multichannel: bool,
+    whole: bool,
     queue: Queue,
     state: State,
+    /// No more bytes will come.
+    closed: bool,
 }
 
 impl Intake {
@@ -81,9 +121,8 @@ impl Intake {
     /// # Errors
     /// Headerless audio without a rate, with a rate outside 8 to 48 kHz, or with no or too many channels.
     pub fn new(spec: AudioSpec) -> Result<Self, AudioError> {
-        let state = match spec.encoding {
-            None => State::Sniff,
-            Some(encoding) => {
+        let state = match (spec.encoding, spec.encoding.map(Encoding::form)) {
+            (Some(encoding), Some(Form::Samples(sample))) => {
                 let rate = spec.rate.ok_or(AudioError::MissingRate { encoding: encoding.name() })?;
                 if rate < MIN_RATE || rate > MAX_RATE {
                     return Err(AudioError::Rate {
@@ -96,78 +135,105 @@ impl Intake {
                     return Err(AudioError::Channels { channels: spec.channels });
                 }
                 State::RawStart(PcmFormat {
-                    sample: encoding.sample_format(),
+                    sample,
                     channels: spec.channels,
                     rate,
                 })
             }
+            (_, Some(Form::Container(format))) => coded(format, Source::Pushed)?,
+            // Where a packet ends is known by the message alone.
+            (_, Some(Form::Packets)) if spec.whole => {
+                return Err(AudioError::Unsupported { format: "bare opus" });
+            }
+            (_, Some(Form::Packets)) => State::Coded {
+                source: Coded::Packets(Packets::new(spec.channels)?),
+                sound: None,
+            },
+            (_, None) | (None, _) => State::Sniff,
         };
         Ok(Intake {
             multichannel: spec.multichannel,
+            whole: spec.whole,
             queue: Queue::default(),
             state,
+            closed: false,
         })
     }
 
     /// Queues bytes; nothing is decoded. After the end or an error they are dropped.
     pub fn push(&mut self, bytes: Bytes) {
-        if !matches!(self.state, State::Ended { .. } | State::Failed(_)) {
-            self.queue.push(bytes);
+        match &mut self.state {
+            State::Ended { .. } | State::Failed(_) => {}
+            State::Coded {
+                source: Coded::Packets(packets),
+                ..
+            } => packets.push(bytes),
+            _ => self.queue.push(bytes),
         }
+    }
+
+    /// Says that no more bytes will come. What is left is pulled as before.
+    pub fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Undecoded bytes held.
     pub fn buffered_bytes(&self) -> usize {
-        self.queue.len
+        match &self.state {
+            State::Coded {
+                source: Coded::Packets(packets),
+                ..
+            } => packets.bytes(),
+            _ => self.queue.len(),
+        }
     }
 
     /// Channels of the input, once known: at once for headerless audio, after the header otherwise.
     pub fn channels(&self) -> Option<u16> {
-        self.format().map(|format| format.channels)
+        self.shape().map(|shape| shape.channels)
     }
 
     /// Frames per second of the input, known when [`Intake::channels`] is.
     pub fn rate(&self) -> Option<Hz> {
-        self.format().map(|format| format.rate)
+        self.shape().map(|shape| shape.rate)
     }
 
     /// Lanes of the output, known when [`Intake::channels`] is: 1, or the number of channels with `multichannel`.
     pub fn lanes(&self) -> Option<usize> {
-        self.format().map(|format| lanes(format, self.multichannel))
+        self.shape().map(|shape| lanes(shape.channels, self.multichannel))
     }
 
     /// Decodes until about `max_samples` samples (at most one resampler block more, 20 ms) were appended to each `out[lane]`,
     /// or the bytes run out. `out` is lengthened to [`Intake::lanes`] vectors. Returns the samples appended to each lane; 0 for a
-    /// positive `max_samples` means that more bytes are needed, or that the end was reached.
+    /// positive `max_samples` means that more bytes are needed, or, after [`Intake::close`], that the end was reached. Over the whole
+    /// input each lane gets exactly `round(frames * 16000 / rate)` samples; a partial frame at the end is dropped.
     ///
     /// # Errors
-    /// The input is no audio that can be decoded. Every later call gives the same error.
+    /// The input is no audio that can be decoded; after [`Intake::close`] also [`AudioError::Empty`] if a container was expected and no
+    /// byte came, and an error for a header that ends early. A whole header without samples is no error. Every later call gives the same
+    /// error.
     pub fn pull(&mut self, max_samples: usize, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
-        self.guarded(|intake| intake.advance(max_samples, out))
-    }
-
-    /// End of input: decodes what is queued (all of it, so pull first where that may be much) and the resampler's tail. A
-    /// partial frame at the end is dropped. Over the whole input each lane has got exactly `round(frames * 16000 / rate)` samples.
-    /// Further calls append nothing.
-    ///
-    /// # Errors
-    /// As [`Intake::pull`]; also [`AudioError::Empty`] if a container was expected and no byte came, and an error for a header that
-    /// ends early. A whole header without samples is no error.
-    pub fn finish(&mut self, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
         self.guarded(|intake| {
-            intake.end_of_head()?;
-            let mut appended = intake.advance(usize::MAX, out)?;
-            appended += intake.end(out)?;
+            if intake.closed {
+                intake.end_of_head()?;
+            }
+            let appended = intake.advance(max_samples, out)?;
+            if appended > 0 || !intake.closed {
+                return Ok(appended);
+            }
+            let appended = intake.end(out)?;
             intake.queue.clear();
             Ok(appended)
         })
     }
 
-    fn format(&self) -> Option<PcmFormat> {
+    fn shape(&self) -> Option<Shape> {
         match &self.state {
-            State::RawStart(format) | State::Header { raw: Some(format), .. } | State::Ended { format } => Some(*format),
-            State::Samples { decoder, .. } => Some(decoder.format),
-            State::Sniff | State::Header { raw: None, .. } | State::Failed(_) => None,
+            State::RawStart(format) | State::Header { raw: Some(format), .. } => Some(shape(*format)),
+            State::Samples { decoder, .. } => Some(shape(decoder.format)),
+            State::Coded { sound, .. } => sound.as_ref().map(|sound| sound.shape),
+            State::Ended { shape } => Some(*shape),
+            State::Sniff | State::Header { raw: None, .. } | State::Spool { .. } | State::Failed(_) => None,
         }
     }
 
@@ -191,7 +257,7 @@ impl Intake {
                     if head.len() < SNIFF_BYTES {
                         return Ok(0);
                     }
-                    self.state = recognise(&head)?;
+                    self.state = self.recognise(&head)?;
                 }
                 State::RawStart(format) => {
                     let (format, head) = (*format, self.queue.head(SNIFF_BYTES));
@@ -222,7 +288,7 @@ impl Intake {
                     self.start(format, left)?;
                 }
                 State::Samples { decoder, left } => {
-                    let lanes = lanes(decoder.format, self.multichannel);
+                    let lanes = lanes(decoder.format.channels, self.multichannel);
                     if out.len() < lanes {
                         out.resize_with(lanes, Vec::new);
                     }
@@ -231,6 +297,24 @@ impl Intake {
                         return Ok(appended.saturating_add(self.end(out)?));
                     }
                     return Ok(appended);
+                }
+                State::Spool { file, format } => {
+                    while !self.queue.is_empty() {
+                        let piece = self.queue.front();
+                        file.write_all(piece).map_err(spool_error)?;
+                        let taken = piece.len();
+                        self.queue.advance(taken);
+                    }
+                    if !self.closed {
+                        return Ok(0);
+                    }
+                    file.seek(SeekFrom::Start(0)).map_err(spool_error)?;
+                    let (file, format) = (file.try_clone().map_err(spool_error)?, *format);
+                    self.state = coded(format, Source::File(file))?;
+                }
+                State::Coded { source, sound } => {
+                    let (queue, closed) = (&mut self.queue, self.closed);
+                    return source.decode(sound, queue, closed, self.multichannel, max_samples, out);
                 }
                 State::Ended { .. } => {
                     self.queue.clear();
@@ -243,7 +327,7 @@ impl Intake {
 
     /// Begins to decode.
     fn start(&mut self, format: PcmFormat, left: Option<u64>) -> Result<(), AudioError> {
-        let resampler = Resampler::new(format.rate, lanes(format, self.multichannel))?;
+        let resampler = Resampler::new(format.rate, lanes(format.channels, self.multichannel))?;
         let frame = u64::try_from(format.frame_bytes()).unwrap_or(1).max(1);
         let left = left.map(|bytes| bytes - bytes % frame);
         self.state = State::Samples {
@@ -261,30 +345,150 @@ impl Intake {
     fn end_of_head(&mut self) -> Result<(), AudioError> {
         match &self.state {
             State::Sniff if self.queue.is_empty() => Err(AudioError::Empty),
-            State::Sniff if self.queue.len < SNIFF_BYTES => {
+            State::Sniff if self.queue.len() < SNIFF_BYTES => {
                 let head = self.queue.head(SNIFF_BYTES);
                 Err(if sniff::may_be_wav(&head) {
                     AudioError::Wav(WavError::Truncated)
                 } else {
-                    recognise(&head).err().unwrap_or(AudioError::Wav(WavError::Truncated))
+                    self.recognise(&head).err().unwrap_or(AudioError::Wav(WavError::Truncated))
                 })
             }
-            State::RawStart(format) if self.queue.len < SNIFF_BYTES => self.start(*format, None),
+            State::RawStart(format) if self.queue.len() < SNIFF_BYTES => self.start(*format, None),
             _ => Ok(()),
         }
     }
 
     /// Ends the samples: the resampler's tail.
-    fn end(&mut self, out: &mut [Vec<f32>]) -> Result<usize, AudioError> {
-        match &mut self.state {
-            State::Samples { decoder, .. } => {
-                let appended = decoder.resampler.finish(out)?;
-                self.state = State::Ended { format: decoder.format };
-                Ok(appended)
-            }
-            State::Header { .. } => Err(AudioError::Wav(WavError::Truncated)),
-            _ => Ok(0),
+    fn end(&mut self, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
+        let (shape, resampler) = match &mut self.state {
+            State::Samples { decoder, .. } => (shape(decoder.format), &mut decoder.resampler),
+            State::Coded { sound: Some(sound), .. } => (sound.shape, &mut sound.resampler),
+            State::Header { .. } => return Err(AudioError::Wav(WavError::Truncated)),
+            _ => return Ok(0),
+        };
+        let lanes = lanes(shape.channels, self.multichannel);
+        if out.len() < lanes {
+            out.resize_with(lanes, Vec::new);
         }
+        let appended = resampler.finish(out)?;
+        self.state = State::Ended { shape };
+        Ok(appended)
+    }
+
+    /// The state that follows from a container's first bytes.
+    fn recognise(&self, head: &[u8]) -> Result<State, AudioError> {
+        match sniff::container(head) {
+            Container::Wav => Ok(State::Header {
+                header: Box::default(),
+                raw: None,
+            }),
+            Container::Coded(format @ (Format::Mp4 | Format::Caf)) if self.whole => Ok(State::Spool {
+                file: tempfile::tempfile().map_err(spool_error)?,
+                format,
+            }),
+            Container::Coded(Format::Caf) => Err(AudioError::Unsupported { format: "live caf" }),
+            Container::Coded(format) => coded(format, Source::Pushed),
+            Container::Other(format) => Err(AudioError::Unsupported { format }),
+            Container::Unknown => Err(AudioError::Undecodable {
+                reason: "the first bytes belong to no known container",
+            }),
+        }
+    }
+}
+
+impl Coded {
+    /// Decodes until `max_samples` are appended or the bytes are used up.
+    fn decode(
+        &mut self,
+        sound: &mut Option<Box<Sound>>,
+        queue: &mut Queue,
+        closed: bool,
+        multichannel: bool,
+        max_samples: usize,
+        out: &mut Vec<Vec<f32>>,
+    ) -> Result<usize, AudioError> {
+        let mut appended = 0_usize;
+        while appended < max_samples {
+            if let Some(sound) = sound.as_mut().filter(|sound| sound.has_frames()) {
+                let lanes = lanes(sound.shape.channels, multichannel);
+                if out.len() < lanes {
+                    out.resize_with(lanes, Vec::new);
+                }
+                appended += sound.run(max_samples - appended, out)?;
+                continue;
+            }
+            let frames = match self {
+                Coded::Packets(packets) => packets.decode_next()?,
+                Coded::Container(reader) => match reader.step()? {
+                    Step::Frames(frames) => Some(frames),
+                    Step::Ended => None,
+                    Step::Hungry if !queue.is_empty() => {
+                        reader.feed(queue.some(FEED_BYTES));
+                        continue;
+                    }
+                    Step::Hungry if closed => {
+                        reader.feed(Bytes::new());
+                        continue;
+                    }
+                    Step::Hungry => None,
+                },
+            };
+            let Some(frames) = frames else { break };
+            match sound {
+                Some(sound) => sound.take(frames)?,
+                None => *sound = Some(Box::new(Sound::new(frames, multichannel)?)),
+            }
+        }
+        Ok(appended)
+    }
+}
+
+impl Sound {
+    fn new(frames: Frames, multichannel: bool) -> Result<Self, AudioError> {
+        let shape = Shape {
+            channels: frames.channels,
+            rate: frames.rate,
+        };
+        Ok(Self {
+            shape,
+            resampler: Resampler::new(shape.rate, lanes(shape.channels, multichannel))?,
+            frames: frames.samples,
+            used: 0,
+        })
+    }
+
+    fn has_frames(&self) -> bool {
+        self.used < self.frames.len()
+    }
+
+    /// The next frames, when those before are used up.
+    fn take(&mut self, frames: Frames) -> Result<(), AudioError> {
+        let Shape { channels, rate } = self.shape;
+        if (frames.channels, frames.rate) != (channels, rate) {
+            return Err(AudioError::Unsupported {
+                format: "changing channels or rates in",
+            });
+        }
+        (self.frames, self.used) = (frames.samples, 0);
+        Ok(())
+    }
+
+    /// Deals out frames until `max_samples` are appended or they are used up.
+    fn run(&mut self, max_samples: usize, out: &mut [Vec<f32>]) -> Result<usize, AudioError> {
+        let channels = usize::from(self.shape.channels.max(1));
+        let mut appended = 0_usize;
+        while appended < max_samples && self.has_frames() {
+            let wanted = self.resampler.frames_wanted(DEAL_FRAMES.min(max_samples - appended)).max(1);
+            let end = self.frames.len().min(self.used + wanted * channels);
+            pcm::deal(
+                self.frames.get(self.used..end).unwrap_or_default(),
+                self.shape.channels,
+                self.resampler.staging(),
+            );
+            self.used = end;
+            appended += self.resampler.run(out)?;
+        }
+        Ok(appended)
     }
 }
 
@@ -295,7 +499,7 @@ impl Decoder {
         let mut appended = 0_usize;
         while appended < max_samples {
             let room = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-            let ready = queue.len.min(room) / frame_bytes;
+            let ready = queue.len().min(room) / frame_bytes;
             let wanted = self.resampler.frames_wanted(PASS_THROUGH_FRAMES.min(max_samples - appended));
             let frames = ready.min(wanted);
             if frames == 0 {
@@ -313,17 +517,24 @@ impl Decoder {
     }
 }
 
-/// The state that follows from a container's first bytes.
-fn recognise(head: &[u8]) -> Result<State, AudioError> {
-    match sniff::container(head) {
-        Container::Wav => Ok(State::Header {
-            header: Box::default(),
-            raw: None,
-        }),
-        Container::Other(format) => Err(AudioError::Unsupported { format }),
-        Container::Unknown => Err(AudioError::Undecodable {
-            reason: "the first bytes belong to no known container",
-        }),
+/// Begins to read a container.
+fn coded(format: Format, source: Source) -> Result<State, AudioError> {
+    Ok(State::Coded {
+        source: Coded::Container(Reader::open(format, source)?),
+        sound: None,
+    })
+}
+
+fn spool_error(_: std::io::Error) -> AudioError {
+    AudioError::Undecodable {
+        reason: "it could not be kept on disk until its end",
+    }
+}
+
+fn shape(format: PcmFormat) -> Shape {
+    Shape {
+        channels: format.channels,
+        rate: format.rate,
     }
 }
 
@@ -334,78 +545,8 @@ fn wav_error(error: WavError) -> AudioError {
     }
 }
 
-fn lanes(format: PcmFormat, multichannel: bool) -> usize {
-    if multichannel { usize::from(format.channels) } else { 1 }
-}
-
-/// Bytes in the order they came. Long messages are kept as they are; short ones are copied together, since a message of one byte
-/// would otherwise cost some seventy, and the limit on undecoded bytes would bound nothing.
-#[derive(Debug, Default)]
-struct Queue {
-    pieces: VecDeque<Bytes>,
-    /// Short messages, after all of `pieces`.
-    tail: BytesMut,
-    len: usize,
-}
-
-impl Queue {
-    fn push(&mut self, bytes: Bytes) {
-        self.len += bytes.len();
-        if bytes.len() < SHORT_MESSAGE {
-            self.tail.extend_from_slice(&bytes);
-            return;
-        }
-        if !self.tail.is_empty() {
-            self.pieces.push_back(self.tail.split().freeze());
-        }
-        self.pieces.push_back(bytes);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The first bytes in one piece; none only if the queue is empty.
-    fn front(&self) -> &[u8] {
-        self.pieces.front().map_or(&self.tail, |piece| piece)
-    }
-
-    /// A copy of the first `count` bytes, or of all there are.
-    fn head(&self, count: usize) -> Vec<u8> {
-        self.pieces.iter().flatten().chain(&self.tail).take(count).copied().collect()
-    }
-
-    /// Drops the first `count` bytes.
-    fn advance(&mut self, count: usize) {
-        let mut count = count.min(self.len);
-        self.len -= count;
-        while let Some(piece) = self.pieces.front_mut() {
-            let part = piece.len().min(count);
-            piece.advance(part);
-            count -= part;
-            if !piece.is_empty() {
-                return;
-            }
-            self.pieces.pop_front();
-        }
-        self.tail.advance(count.min(self.tail.len()));
-    }
-
-    /// Moves the first `count` bytes, or all there are, to the end of `into`.
-    fn take(&mut self, count: usize, into: &mut Vec<u8>) {
-        let mut missing = count.min(self.len);
-        while missing > 0 {
-            let front = self.front();
-            let part = front.len().min(missing);
-            into.extend_from_slice(front.get(..part).unwrap_or(front));
-            self.advance(part);
-            missing -= part;
-        }
-    }
-
-    fn clear(&mut self) {
-        *self = Queue::default();
-    }
+fn lanes(channels: u16, multichannel: bool) -> usize {
+    if multichannel { usize::from(channels) } else { 1 }
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Audio intake: a client's bytes to mono samples at the model's rate, speech activity, model chunks.
 //!
-//! What it does: [`intake`] queues bytes, strips or sniffs the container, decodes PCM and G.711, mixes or splits channels and
-//! resamples; [`vad`] marks speech; [`chunker`] cuts the sample stream into what the model takes at a time.
-//! What it does not do: no input or output, no clock, no threads. Compressed codecs are recognised and refused by name.
+//! What it does: [`intake`] queues bytes, strips or sniffs the container, decodes, mixes or splits channels and resamples; [`container`]
+//! and [`packets`] decode what is compressed; [`vad`] marks speech; [`chunker`] cuts the sample stream into what the model takes at a time.
+//! What it does not do: keep a clock, wait for bytes. Codecs without a decoder are recognised and refused by name.
 //! Who calls it: live sessions and file jobs.
 //!
 //! The samples never depend on how the bytes were split into messages: decoding and resampling always work on blocks of the
 //! same size counted from the beginning of the stream.
 
 pub mod chunker;
+pub mod container;
 pub mod encoding;
 pub mod g711;
 pub mod intake;
+pub mod packets;
 pub mod pcm;
+mod queue;
 pub mod resample;
 pub mod sniff;
 pub mod vad;

@@ -69,20 +69,27 @@ impl PcmFormat {
 pub fn decode(bytes: &[u8], format: PcmFormat, lanes: &mut [Vec<f32>]) {
     let channels = usize::from(format.channels);
     match format.sample {
-        SampleFormat::U8 => spread(bytes, channels, lanes, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
-        SampleFormat::S16 => spread(bytes, channels, lanes, |b| f32::from(i16::from_le_bytes(b)) / 32_768.0),
-        SampleFormat::S24 => spread(bytes, channels, lanes, |[a, b, c]: [u8; 3]| {
+        SampleFormat::U8 => spread(bytes.as_chunks().0, channels, lanes, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
+        SampleFormat::S16 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 2]| {
+            f32::from(i16::from_le_bytes(b)) / 32_768.0
+        }),
+        SampleFormat::S24 => spread(bytes.as_chunks().0, channels, lanes, |[a, b, c]: [u8; 3]| {
             (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
         }),
-        SampleFormat::S32 => spread(bytes, channels, lanes, |b| {
+        SampleFormat::S32 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 4]| {
             (f64::from(i32::from_le_bytes(b)) / 2_147_483_648.0) as f32
         }),
-        SampleFormat::F32 => spread(bytes, channels, lanes, |b| clip(f32::from_le_bytes(b))),
-        SampleFormat::F64 => spread(bytes, channels, lanes, |b| clip(f64::from_le_bytes(b) as f32)),
-        SampleFormat::Mulaw => spread(bytes, channels, lanes, |[b]: [u8; 1]| {
+        SampleFormat::F32 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 4]| clip(f32::from_le_bytes(b))),
+        SampleFormat::F64 => spread(
+            bytes.as_chunks().0,
+            channels,
+            lanes,
+            |b: [u8; 8]| clip(f64::from_le_bytes(b) as f32),
+        ),
+        SampleFormat::Mulaw => spread(bytes.as_chunks().0, channels, lanes, |[b]: [u8; 1]| {
             f32::from(g711::MULAW[usize::from(b)]) / 32_768.0
         }),
-        SampleFormat::Alaw => spread(bytes, channels, lanes, |[b]: [u8; 1]| {
+        SampleFormat::Alaw => spread(bytes.as_chunks().0, channels, lanes, |[b]: [u8; 1]| {
             f32::from(g711::ALAW[usize::from(b)]) / 32_768.0
         }),
     }
@@ -92,23 +99,27 @@ fn clip(value: f32) -> f32 {
     if value.is_nan() { 0.0 } else { value.clamp(-1.0, 1.0) }
 }
 
-/// Applies `sample` to every stored sample of `N` bytes and deals the values out to the lanes.
-fn spread<const N: usize>(bytes: &[u8], channels: usize, lanes: &mut [Vec<f32>], sample: impl Fn([u8; N]) -> f32) {
-    let (samples, _) = bytes.as_chunks::<N>();
+/// Appends interleaved frames to the lanes as [`decode`] does.
+pub fn deal(samples: &[f32], channels: u16, lanes: &mut [Vec<f32>]) {
+    spread(samples, usize::from(channels.max(1)), lanes, clip);
+}
+
+/// Applies `sample` to every stored sample and deals the values out to the lanes.
+fn spread<T: Copy>(samples: &[T], channels: usize, lanes: &mut [Vec<f32>], sample: impl Fn(T) -> f32) {
     match lanes {
-        [lane] if channels == 1 => lane.extend(samples.iter().map(|&bytes| sample(bytes))),
+        [lane] if channels == 1 => lane.extend(samples.iter().map(|&stored| sample(stored))),
         [lane] => {
             let scale = 1.0 / channels as f32;
             lane.extend(
                 samples
                     .chunks_exact(channels)
-                    .map(|frame| frame.iter().map(|&bytes| sample(bytes)).sum::<f32>() * scale),
+                    .map(|frame| frame.iter().map(|&stored| sample(stored)).sum::<f32>() * scale),
             );
         }
         lanes => {
             for frame in samples.chunks_exact(channels) {
-                for (lane, &bytes) in lanes.iter_mut().zip(frame) {
-                    lane.push(sample(bytes));
+                for (lane, &stored) in lanes.iter_mut().zip(frame) {
+                    lane.push(sample(stored));
                 }
             }
         }

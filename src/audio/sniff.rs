@@ -3,6 +3,8 @@
 //! What it does: compares magic numbers. What it does not do: parse. Who calls it: [`super::intake`], for input without a
 //! declared encoding.
 
+use super::container::Format;
+
 /// Bytes that decide the question; fewer are enough only at the end of input.
 pub const SNIFF_BYTES: usize = 12;
 
@@ -11,6 +13,8 @@ pub const SNIFF_BYTES: usize = 12;
 pub enum Container {
     /// RIFF, RF64 or BW64 with form type WAVE.
     Wav,
+    /// One that is decoded here.
+    Coded(Format),
     /// Recognised, but not decoded here; the name of the format.
     Other(&'static str),
     /// No container that we know.
@@ -27,31 +31,33 @@ pub fn container(head: &[u8]) -> Container {
     if head.len() >= SNIFF_BYTES && may_be_wav(head) {
         return Container::Wav;
     }
-    let name = match head {
-        [b'R', b'I', b'F', b'X', ..] => "big-endian wav",
-        [b'R', b'I', b'F', b'F', ..] => "riff (not wave)",
-        [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => "wave64",
-        [b'f', b'L', b'a', b'C', ..] => "flac",
-        [b'O', b'g', b'g', b'S', ..] => "ogg",
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => "webm",
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => "mp4",
-        [_, _, _, _, b's', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'f', ..] => "mp4",
-        [b'#', b'!', b'A', b'M', b'R', b'-', b'W', b'B', ..] => "amr-wb",
-        [b'#', b'!', b'A', b'M', b'R', ..] => "amr",
-        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => "aiff",
-        [b'c', b'a', b'f', b'f', ..] => "caf",
-        [b'.', b's', b'n', b'd', ..] => "au",
-        [0x30, 0x26, 0xb2, 0x75, ..] => "asf",
-        [b'F', b'L', b'V', 1, ..] => "flv",
-        [b'w', b'v', b'p', b'k', ..] => "wavpack",
-        [b'I', b'D', b'3', ..] => "mp3",
-        [b'A', b'D', b'I', b'F', ..] => "aac",
+    use Container::{Coded, Other};
+    match head {
+        [b'R', b'I', b'F', b'X', ..] => Other("big-endian wav"),
+        [b'R', b'I', b'F', b'F', ..] => Other("riff (not wave)"),
+        [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => Other("wave64"),
+        [b'f', b'L', b'a', b'C', ..] => Coded(Format::Flac),
+        [b'O', b'g', b'g', b'S', ..] => Coded(Format::Ogg),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Coded(Format::Matroska),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => Coded(Format::Mp4),
+        [_, _, _, _, b's', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'f', ..] => Coded(Format::Mp4),
+        [b'#', b'!', b'A', b'M', b'R', b'-', b'W', b'B', ..] => Other("amr-wb"),
+        [b'#', b'!', b'A', b'M', b'R', ..] => Other("amr"),
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Coded(Format::Aiff),
+        [b'c', b'a', b'f', b'f', ..] => Coded(Format::Caf),
+        [b'.', b's', b'n', b'd', ..] => Other("au"),
+        [0x30, 0x26, 0xb2, 0x75, ..] => Other("asf"),
+        [b'F', b'L', b'V', 1, ..] => Other("flv"),
+        [b'w', b'v', b'p', b'k', ..] => Other("wavpack"),
+        [b'I', b'D', b'3', ..] => Coded(Format::Tagged),
+        [b'A', b'D', b'I', b'F', ..] => Other("aac (adif)"),
         // Frame syncs come last, being weak: eleven or twelve set bits, and a layer, rate and bit rate that exist.
-        [0xff, second, ..] if second & 0xf6 == 0xf0 => "aac",
-        [0xff, second, third, ..] if second & 0xe0 == 0xe0 && second & 0x18 != 0x08 && second & 0x06 != 0 && mp3_rates(*third) => "mp3",
-        _ => return Container::Unknown,
-    };
-    Container::Other(name)
+        [0xff, second, ..] if second & 0xf6 == 0xf0 => Coded(Format::Adts),
+        [0xff, second, third, ..] if second & 0xe0 == 0xe0 && second & 0x18 != 0x08 && second & 0x06 != 0 && mp3_rates(*third) => {
+            Coded(Format::Mpeg)
+        }
+        _ => Container::Unknown,
+    }
 }
 
 fn agrees(head: &[u8], magic: &[u8]) -> bool {
@@ -79,16 +85,16 @@ mod tests {
             (b"RIFF\x24\0\0\0WAVEfmt ", Container::Wav),
             (b"RF64\xff\xff\xff\xffWAVEds64", Container::Wav),
             (b"RIFF\x24\0\0\0AVI LIST", Container::Other("riff (not wave)")),
-            (b"fLaC\0\0\0\x22\x10\0\x10\0", Container::Other("flac")),
-            (b"OggS\0\x02\0\0\0\0\0\0", Container::Other("ogg")),
-            (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81", Container::Other("webm")),
-            (b"\0\0\0\x1cftypM4A \0\0", Container::Other("mp4")),
+            (b"fLaC\0\0\0\x22\x10\0\x10\0", Container::Coded(Format::Flac)),
+            (b"OggS\0\x02\0\0\0\0\0\0", Container::Coded(Format::Ogg)),
+            (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81", Container::Coded(Format::Matroska)),
+            (b"\0\0\0\x1cftypM4A \0\0", Container::Coded(Format::Mp4)),
             (b"#!AMR\n\x0c\x91\x17\x16\xbef", Container::Other("amr")),
             (b"#!AMR-WB\n\x04\x10\x20", Container::Other("amr-wb")),
-            (b"FORM\0\x01\x75\xf6AIFF", Container::Other("aiff")),
-            (b"ID3\x04\0\0\0\0\0#TSS", Container::Other("mp3")),
-            (b"\xff\xfb\x90\xc4\0\0\0\0\0\0\0\0", Container::Other("mp3")),
-            (b"\xff\xf1\x60\x40\x06\x1f\xfc\xde\x02\0Lav", Container::Other("aac")),
+            (b"FORM\0\x01\x75\xf6AIFF", Container::Coded(Format::Aiff)),
+            (b"ID3\x04\0\0\0\0\0#TSS", Container::Coded(Format::Tagged)),
+            (b"\xff\xfb\x90\xc4\0\0\0\0\0\0\0\0", Container::Coded(Format::Mpeg)),
+            (b"\xff\xf1\x60\x40\x06\x1f\xfc\xde\x02\0Lav", Container::Coded(Format::Adts)),
             (b"{\"url\": \"https://x\"}", Container::Unknown),
             (b"RIFF", Container::Other("riff (not wave)")),
             (b"", Container::Unknown),

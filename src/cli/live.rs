@@ -47,6 +47,7 @@ pub(super) async fn transcribe(
         rate: None,
         channels: 1,
         multichannel: false,
+        whole: false,
     };
     let info = StreamInfo {
         request_id: Uuid::now_v7(),

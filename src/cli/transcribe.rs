@@ -98,6 +98,7 @@ async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handl
             rate: None,
             channels: 1,
             multichannel: false,
+            whole: true,
         };
         let plan = api::file_plan(served, config, KeyId::default());
         let heard = transcribe(read(file)?, spec, plan, scheduler, |_| ()).await?;

@@ -5,6 +5,7 @@
 
 use super::job::Heard;
 use crate::engine::batch::Token;
+use crate::text::subtitles::Spoken;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::Samples;
 use crate::wire::ids::utterance_id;
@@ -51,6 +52,22 @@ pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary
         metadata,
         results: FileResults { channels, utterances },
     }
+}
+
+/// All channels' words in the order of their times, written by `write`: subtitles.
+pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, punctuate: bool, write: fn(&[Spoken<'_>]) -> String) -> String {
+    let lanes = heard.lanes.iter().map(|tokens| lane(tokens, heard.duration, vocabulary));
+    let mut words: Vec<Word> = lanes.flatten().map(|word| word.to_wire(punctuate)).collect();
+    words.sort_by(|a, b| a.start.0.total_cmp(&b.start.0));
+    let spoken: Vec<Spoken<'_>> = words
+        .iter()
+        .map(|word| Spoken {
+            word: word.punctuated_word.as_deref().unwrap_or(&word.word),
+            start: word.start.0,
+            end: word.end.0,
+        })
+        .collect();
+    write(&spoken)
 }
 
 /// The words of one channel, their times within the file.

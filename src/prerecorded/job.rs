@@ -104,6 +104,7 @@ where
         hash: Sha256::new(),
         plan,
         lanes: Vec::new(),
+        closed: false,
         ended: false,
         duration: Samples(0),
     };
@@ -134,6 +135,9 @@ struct Job<S> {
     hash: Sha256,
     plan: Plan,
     lanes: Vec<Lane>,
+    /// All bytes were read.
+    closed: bool,
+    /// All samples were taken.
     ended: bool,
     duration: Samples,
 }
@@ -161,19 +165,21 @@ where
     async fn read(&mut self, scheduler: &Handle, sink: &Sender<(usize, Completed)>) -> Result<(), JobError<E>> {
         let mut out = Vec::new();
         let mut pulled = self.intake.pull(PULL, &mut out)?;
-        if pulled == 0 {
+        if pulled == 0 && self.closed {
+            self.ended = true;
+        } else if pulled == 0 {
             match self.source.next().await {
                 Some(Ok(bytes)) => {
                     self.hash.update(&bytes);
                     self.intake.push(bytes);
-                    pulled = self.intake.pull(PULL, &mut out)?;
                 }
                 Some(Err(error)) => return Err(JobError::Source(error)),
                 None => {
-                    self.ended = true;
-                    pulled = self.intake.finish(&mut out)?;
+                    self.closed = true;
+                    self.intake.close();
                 }
             }
+            pulled = self.intake.pull(PULL, &mut out)?;
         }
         self.open(scheduler, sink, out.len()).await?;
         for (lane, samples) in self.lanes.iter_mut().zip(&out) {

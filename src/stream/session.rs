@@ -63,6 +63,8 @@ pub struct Session {
     inbox: VecDeque<Input>,
     inbox_bytes: usize,
     flushing: Option<Flushing>,
+    /// The client has sent its last byte, at that time; what is left of the audio comes before the flush.
+    closing: Option<Instant>,
     /// Bytes given to the intake so far, and up to which of them had arrived when.
     pushed: u64,
     arrivals: VecDeque<(u64, Instant)>,
@@ -103,6 +105,7 @@ impl Session {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             flushing: None,
+            closing: None,
             pushed: 0,
             arrivals: VecDeque::new(),
             opened: now,
@@ -337,9 +340,17 @@ impl Session {
                 Err(NotNow::NoCredit) => break,
                 Err(NotNow::Undecodable) => self.fail(now),
             }
+            if let Some(arrived) = self.closing.take() {
+                self.flushing = Some(Flushing {
+                    lanes: (0..self.lanes.len()).collect(),
+                    from_finalize: false,
+                    arrived,
+                });
+                continue;
+            }
             let Some(input) = self.inbox.pop_front() else { break };
             self.inbox_bytes = self.inbox_bytes.saturating_sub(input.cost());
-            self.work(input, out, now);
+            self.work(input);
         }
         let flushed = self.inbox.is_empty() && self.flushing.is_none() && self.lanes.iter().all(|lane| lane.is_drained() && lane.is_idle());
         if let Some(reason) = self.ending.filter(|_| flushed) {
@@ -349,7 +360,7 @@ impl Session {
     }
 
     /// Works on the next input. The audio before it has been taken by the lanes.
-    fn work(&mut self, input: Input, out: &mut Vec<Effect>, now: Instant) {
+    fn work(&mut self, input: Input) {
         match input {
             Input::Audio(bytes, at) => self.take(bytes, at),
             Input::Finalize(channel, arrived) => {
@@ -363,18 +374,9 @@ impl Session {
             }
             Input::Close(arrived) => {
                 if self.heard_audio {
-                    let mut samples = Vec::new();
-                    let finished = self.intake.finish(&mut samples);
-                    self.spread(&samples, out);
-                    if finished.is_err() {
-                        self.fail(now);
-                    }
+                    self.intake.close();
                 }
-                self.flushing = Some(Flushing {
-                    lanes: (0..self.lanes.len()).collect(),
-                    from_finalize: false,
-                    arrived,
-                });
+                self.closing = Some(arrived);
             }
         }
     }

@@ -53,12 +53,47 @@ pub struct ListenOptions {
     pub vad_events: bool,
     /// File: divide the result into utterances at pauses of this many seconds; `None`: off.
     pub utt_split: Option<f64>,
+    /// File: how the answer is written.
+    pub answer: AnswerFormat,
     /// Where results shall be delivered instead.
     pub callback: Option<Callback>,
     /// Labels, echoed in the response to a file.
     pub tags: Vec<String>,
     /// Labels, echoed in responses and live results.
     pub extra: BTreeMap<String, String>,
+}
+
+/// How the answer to a file is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerFormat {
+    /// The whole response.
+    #[default]
+    Json,
+    /// SubRip subtitles.
+    Srt,
+    /// WebVTT subtitles.
+    Vtt,
+}
+
+impl AnswerFormat {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            AnswerFormat::Json => "application/json",
+            AnswerFormat::Srt => "application/x-subrip",
+            AnswerFormat::Vtt => "text/vtt",
+        }
+    }
+
+    /// Subtitles, if an `Accept` header names their type and not JSON.
+    pub fn accepted(header: &str) -> Option<Self> {
+        let types = || header.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+        let named = |format: &AnswerFormat| types().any(|name| name.eq_ignore_ascii_case(format.media_type()));
+        if named(&AnswerFormat::Json) {
+            return None;
+        }
+        [AnswerFormat::Srt, AnswerFormat::Vtt].into_iter().find(named)
+    }
 }
 
 /// What a client says about its audio.
@@ -182,6 +217,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         utterance_end: live.utterance_end,
         vad_events: live.vad_events,
         utt_split: utt_split(&pairs, kind)?,
+        answer: answer(&pairs, kind)?,
         callback: callback(&pairs, kind)?,
         tags: tags(&pairs)?,
         extra: extra(&pairs)?,
@@ -393,6 +429,17 @@ fn utt_split(pairs: &Pairs, kind: Kind) -> Result<Option<f64>, ApiError> {
         return Err(invalid("utt_split", &split.to_string(), "seconds"));
     }
     Ok(pairs.boolean("utterances")?.then_some(split))
+}
+
+/// `response_format` is what other services call it.
+fn answer(pairs: &Pairs, kind: Kind) -> Result<AnswerFormat, ApiError> {
+    match pairs.scalar("response_format") {
+        _ if kind == Kind::Live => Ok(AnswerFormat::Json),
+        None | Some("json") => Ok(AnswerFormat::Json),
+        Some("srt") => Ok(AnswerFormat::Srt),
+        Some("vtt") => Ok(AnswerFormat::Vtt),
+        Some(other) => Err(invalid("response_format", other, "json, srt or vtt")),
+    }
 }
 
 fn callback(pairs: &Pairs, kind: Kind) -> Result<Option<Callback>, ApiError> {

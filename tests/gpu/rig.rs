@@ -40,12 +40,14 @@ pub(crate) fn call(path: &Path) -> Vec<f32> {
         rate: None,
         channels: 1,
         multichannel: false,
+        whole: true,
     };
     let mut intake = Intake::new(spec).unwrap();
     intake.push(std::fs::read(path).unwrap().into());
     let mut lanes = vec![Vec::new()];
     while intake.pull(16_000, &mut lanes).unwrap() > 0 {}
-    intake.finish(&mut lanes).unwrap();
+    intake.close();
+    while intake.pull(usize::MAX, &mut lanes).unwrap() > 0 {}
     lanes[0].iter().map(|sample| (sample * 32_768.0).round() / 32_768.0).collect()
 }
 

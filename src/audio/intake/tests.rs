@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::encoding::Form;
 use proptest::prelude::*;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/audio/");
@@ -12,6 +13,7 @@ const CONTAINER: AudioSpec = AudioSpec {
     rate: None,
     channels: 1,
     multichannel: false,
+    whole: true,
 };
 
 fn raw(encoding: Encoding, rate: u32, channels: u16, multichannel: bool) -> AudioSpec {
@@ -20,6 +22,26 @@ fn raw(encoding: Encoding, rate: u32, channels: u16, multichannel: bool) -> Audi
         rate: Some(Hz(rate)),
         channels,
         multichannel,
+        whole: false,
+    }
+}
+
+fn sample_bytes(encoding: Encoding) -> usize {
+    match encoding.form() {
+        Form::Samples(sample) => sample.bytes(),
+        form => panic!("{form:?}"),
+    }
+}
+
+/// Everything that is left.
+fn finish(intake: &mut Intake, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
+    let mut appended = 0;
+    intake.close();
+    loop {
+        match intake.pull(usize::MAX, out)? {
+            0 => return Ok(appended),
+            more => appended += more,
+        }
     }
 }
 
@@ -28,7 +50,7 @@ fn decode(spec: AudioSpec, bytes: &[u8]) -> Result<Vec<Vec<f32>>, AudioError> {
     let mut intake = Intake::new(spec)?;
     let mut out = Vec::new();
     intake.push(Bytes::copy_from_slice(bytes));
-    intake.finish(&mut out)?;
+    finish(&mut intake, &mut out)?;
     Ok(out)
 }
 
@@ -47,7 +69,7 @@ fn decode_split(spec: AudioSpec, bytes: &[u8], cuts: &[usize], pulls: &[usize]) 
         assert!(appended <= wanted + 640, "{appended} for {wanted}");
         rest = later;
     }
-    intake.finish(&mut out)?;
+    finish(&mut intake, &mut out)?;
     Ok(out)
 }
 
@@ -127,9 +149,9 @@ fn push_only_queues_and_pull_takes_what_was_asked() {
     assert_eq!(intake.pull(10_000, &mut out), Ok(0));
     // Appended behind what is there, and over after the end.
     assert_eq!((out.len(), out[0].len()), (1, 1_000));
-    assert_eq!(intake.finish(&mut out), Ok(0));
+    assert_eq!(finish(&mut intake, &mut out), Ok(0));
     intake.push(Bytes::from_static(b"more"));
-    assert_eq!((intake.buffered_bytes(), intake.finish(&mut out)), (0, Ok(0)));
+    assert_eq!((intake.buffered_bytes(), finish(&mut intake, &mut out)), (0, Ok(0)));
 }
 
 #[test]
@@ -181,14 +203,13 @@ fn samples_end_where_the_header_says_and_trailing_chunks_are_no_audio() {
     assert_eq!(intake.pull(100, &mut out), Ok(3));
     assert_eq!(intake.pull(100, &mut out), Ok(0));
     assert_eq!(intake.buffered_bytes(), 0);
-    assert_eq!((intake.lanes(), intake.finish(&mut out)), (Some(1), Ok(0)));
+    assert_eq!((intake.lanes(), finish(&mut intake, &mut out)), (Some(1), Ok(0)));
 }
 
 #[test]
 fn other_containers_are_refused_by_name_and_nonsense_as_undecodable() {
     let unsupported = |format| Err(AudioError::Unsupported { format });
-    assert_eq!(decode(CONTAINER, b"fLaC\0\0\0\x22\x10\0\x10\0abc"), unsupported("flac"));
-    assert_eq!(decode(CONTAINER, b"OggS\0\x02\0\0\0\0\0\0\0\0"), unsupported("ogg"));
+    assert_eq!(decode(CONTAINER, b".snd\0\0\0\x22\x10\0\x10\0abc"), unsupported("au"));
     assert_eq!(decode(CONTAINER, b"#!AMR\n"), unsupported("amr"));
     assert!(matches!(
         decode(CONTAINER, b"once upon a time"),
@@ -208,17 +229,7 @@ fn an_error_is_repeated_and_holds_no_memory() {
     intake.push(Bytes::from_static(b"this neither"));
     assert_eq!(intake.buffered_bytes(), 0);
     assert_eq!(intake.pull(100, &mut out), Err(error.clone()));
-    assert_eq!(intake.finish(&mut out), Err(error));
-}
-
-#[test]
-fn short_messages_take_no_more_memory_than_their_bytes() {
-    let mut queue = Queue::default();
-    for _ in 0..100_000 {
-        queue.push(Bytes::from_static(b"x"));
-    }
-    assert_eq!((queue.len, queue.pieces.len()), (100_000, 0));
-    assert!(queue.tail.capacity() < 400_000);
+    assert_eq!(finish(&mut intake, &mut out), Err(error));
 }
 
 /// What each damaged file must give: samples at 16 kHz, or an error that says this.
@@ -246,7 +257,7 @@ fn damaged_files_give_their_samples_or_a_reason() {
         ("huge-fmt-chunk.wav", Err("claims 4294967")),
         ("no-fmt.wav", Err("no fmt chunk before its data")),
         ("endless-tiny-chunks.wav", Err("more than 256 chunks")),
-        ("mp3-named.wav", Err("mp3 audio is not supported")),
+        ("mp3-named.wav", Ok(47_855)),
         ("wav-named.mp3", Ok(47_840)),
         ("text-named.wav", Err("no known container")),
         ("json-named.wav", Err("no known container")),
@@ -301,7 +312,7 @@ proptest! {
         let split = decode_split(spec, &bytes, &cuts, &pulls).map(bits);
         // Without a byte there may be no lanes yet.
         if !bytes.is_empty() {
-            let frames = bytes.len() / (spec.encoding.unwrap().sample_format().bytes() * usize::from(spec.channels));
+            let frames = bytes.len() / (sample_bytes(spec.encoding.unwrap()) * usize::from(spec.channels));
             let exact = (frames as f64 * 16_000.0 / f64::from(spec.rate.unwrap().0)).round() as usize;
             prop_assert_eq!(whole.as_ref().unwrap()[0].len(), exact);
             prop_assert_eq!(whole, split);

@@ -15,11 +15,13 @@ fn clip(name: &str) -> Vec<f32> {
         rate: None,
         channels: 1,
         multichannel: false,
+        whole: true,
     })
     .unwrap();
     let mut out = Vec::new();
     intake.push(std::fs::read(format!("{FIXTURES}{name}")).unwrap().into());
-    intake.finish(&mut out).unwrap();
+    intake.close();
+    while intake.pull(usize::MAX, &mut out).unwrap() > 0 {}
     out.remove(0)
 }
 

@@ -137,6 +137,7 @@ fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
         rate: None,
         channels: 1,
         multichannel: false,
+        whole: true,
     })?;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
@@ -144,13 +145,13 @@ fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
         bail!("it has more than {MAX_FILE} bytes");
     }
     intake.push(Bytes::from(bytes));
+    intake.close();
     let mut lanes = Vec::new();
     while intake.pull(1 << 20, &mut lanes)? > 0 {
         if lanes.first().is_some_and(|lane: &Vec<f32>| lane.len() > LONGEST_UTTERANCE) {
             bail!("it is longer than an hour");
         }
     }
-    intake.finish(&mut lanes)?;
     lanes
         .into_iter()
         .next()

@@ -130,6 +130,7 @@ impl Rig {
             encoding,
             rate: declared.sample_rate,
             channels: declared.channels,
+            whole: false,
             multichannel: declared.multichannel,
         };
         let info = StreamInfo {

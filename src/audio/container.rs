@@ -1,0 +1,365 @@
+//! Containers and compressed codecs: bytes in, frames out.
+//!
+//! What it does: wraps the crate `symphonia` (nothing else here names it), whose readers pull their bytes, so that bytes can be pushed as
+//! they come: the reader runs on a thread of its own that stops whenever it needs bytes or has frames, and goes on when asked. It computes
+//! only while [`Container::step`] waits for it, so that this is a way of calling a function, not of doing two things at once. A reader that
+//! panics on hostile bytes takes only its thread along. What it does not do: resample, mix, keep what it has given away.
+//! Who calls it: [`super::intake`].
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader};
+
+use super::{AudioError, MAX_CHANNELS};
+use crate::units::Hz;
+
+/// Lowest and highest rate taken from a container.
+const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+/// Time that one step of a reader may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Stack of a reader.
+const STACK: usize = 1 << 20;
+/// Frames that an AAC encoder puts before the sound, at least: the overlap of its transform (ISO/IEC 14496-3, 4.6.11). Containers tell how
+/// many there are in places that the readers do not look at.
+const AAC_PRIMING: usize = 1_024;
+/// Packets in a row that may be broken.
+const BROKEN_PACKETS: usize = 64;
+
+/// A container, by the reader it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Ogg with Opus, Vorbis or FLAC.
+    Ogg,
+    /// WebM or Matroska.
+    Matroska,
+    /// MP4, M4A or MOV.
+    Mp4,
+    /// MPEG audio frames.
+    Mpeg,
+    /// Something behind an ID3 tag.
+    Tagged,
+    /// AAC in ADTS frames.
+    Adts,
+    /// Native FLAC.
+    Flac,
+    /// AIFF or AIFC.
+    Aiff,
+    /// Core Audio Format.
+    Caf,
+}
+
+impl Format {
+    /// What to call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Ogg => "ogg",
+            Format::Matroska => "webm",
+            Format::Mp4 => "mp4",
+            Format::Mpeg | Format::Tagged => "mp3",
+            Format::Adts => "aac",
+            Format::Flac => "flac",
+            Format::Aiff => "aiff",
+            Format::Caf => "caf",
+        }
+    }
+}
+
+/// Where a reader gets its bytes.
+pub enum Source {
+    /// From [`Container::feed`].
+    Pushed,
+    /// From a file that is there as a whole, so that its index may stand at the end.
+    File(File),
+}
+
+/// What a reader did.
+#[derive(Debug)]
+pub enum Step {
+    /// It needs bytes before it can go on.
+    Hungry,
+    /// It has decoded interleaved frames.
+    Frames(Frames),
+    /// The sound has ended.
+    Ended,
+}
+
+/// Interleaved frames.
+#[derive(Debug)]
+pub struct Frames {
+    /// Channels, at least one.
+    pub channels: u16,
+    /// Frames per second.
+    pub rate: Hz,
+    /// One value for each channel of each frame, full scale 1.0.
+    pub samples: Vec<f32>,
+}
+
+/// A container being read.
+#[derive(Debug)]
+pub struct Container {
+    steps: Receiver<Result<Step, AudioError>>,
+    bytes: SyncSender<Bytes>,
+    hungry: bool,
+    ended: bool,
+}
+
+impl Container {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn open(format: Format, source: Source) -> Result<Self, AudioError> {
+        let (bytes, fed) = sync_channel(1);
+        let (sender, steps) = sync_channel(0);
+        let work = move || {
+            let stream = match source {
+                Source::File(file) => MediaSourceStream::new(Box::new(file), Default::default()),
+                Source::Pushed => {
+                    let pushed = Pushed {
+                        fed: Mutex::new(fed),
+                        steps: sender.clone(),
+                        held: Bytes::new(),
+                        ended: false,
+                    };
+                    MediaSourceStream::new(Box::new(pushed), Default::default())
+                }
+            };
+            let end = read(format, stream, &sender).map(|()| Step::Ended);
+            // Nobody to tell: the intake is gone.
+            sender.send(end).ok();
+        };
+        std::thread::Builder::new()
+            .name("hark-container".to_owned())
+            .stack_size(STACK)
+            .spawn(work)
+            .map_err(|_| AudioError::Undecodable {
+                reason: "no thread for its decoder could be started",
+            })?;
+        Ok(Self {
+            steps,
+            bytes,
+            hungry: false,
+            ended: false,
+        })
+    }
+
+    /// Lets the reader go on to its next step. After [`Step::Hungry`] it needs [`Container::feed`] first, and says so again without.
+    ///
+    /// # Errors
+    /// The bytes cannot be decoded, or the reader does not come to an end with them.
+    pub fn step(&mut self) -> Result<Step, AudioError> {
+        if self.ended {
+            return Ok(Step::Ended);
+        }
+        if self.hungry {
+            return Ok(Step::Hungry);
+        }
+        let step = match self.steps.recv_timeout(PATIENCE) {
+            Ok(step) => step?,
+            Err(RecvTimeoutError::Timeout) => return Err(undecodable("its decoder does not come to an end")),
+            Err(RecvTimeoutError::Disconnected) => return Err(undecodable("its decoder broke down")),
+        };
+        self.hungry = matches!(step, Step::Hungry);
+        self.ended = matches!(step, Step::Ended);
+        Ok(step)
+    }
+
+    /// Gives bytes to a hungry reader; none at all says that the input has ended.
+    pub fn feed(&mut self, bytes: Bytes) {
+        self.hungry = self.bytes.try_send(bytes).is_err();
+    }
+}
+
+fn undecodable(reason: &'static str) -> AudioError {
+    AudioError::Undecodable { reason }
+}
+
+/// The reader's end of the bytes.
+struct Pushed {
+    // Never locked: the lock makes it shareable, as the reader demands.
+    fed: Mutex<Receiver<Bytes>>,
+    steps: SyncSender<Result<Step, AudioError>>,
+    held: Bytes,
+    ended: bool,
+}
+
+impl Read for Pushed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.held.is_empty() && !self.ended {
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            self.steps.send(Ok(Step::Hungry)).map_err(|_| gone(()))?;
+            let fed = self.fed.get_mut().unwrap_or_else(PoisonError::into_inner);
+            self.held = fed.recv().map_err(|_| gone(()))?;
+            self.ended = self.held.is_empty();
+        }
+        let count = self.held.len().min(into.len());
+        if let Some(into) = into.get_mut(..count) {
+            self.held.copy_to_slice(into);
+        }
+        Ok(count)
+    }
+}
+
+impl Seek for Pushed {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl MediaSource for Pushed {
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Reads to the end, or until nobody listens.
+fn read(format: Format, stream: MediaSourceStream<'_>, steps: &SyncSender<Result<Step, AudioError>>) -> Result<(), AudioError> {
+    let mut reader = open(format, stream).map_err(|error| refused(format, &error))?;
+    let (mut track, mut decoder) = audio_track(format, reader.as_ref())?;
+    let mut priming = priming(decoder.as_ref());
+    let mut broken = 0;
+    let mut given = false;
+    loop {
+        let packet = match reader.next_packet() {
+            Ok(Some(packet)) => packet,
+            // A chained stream: the next link has a track of its own.
+            Err(Error::ResetRequired) => {
+                (track, decoder) = audio_track(format, reader.as_ref())?;
+                continue;
+            }
+            Ok(None) => break,
+            // What was cut off is decoded as far as it goes.
+            Err(Error::IoError(_) | Error::DecodeError(_)) if given => break,
+            Err(error) => return Err(refused(format, &error)),
+        };
+        if packet.track_id != track {
+            continue;
+        }
+        let frames = match decoder.decode(&packet) {
+            Ok(buffer) => {
+                let mut samples = Vec::new();
+                buffer.copy_to_vec_interleaved(&mut samples);
+                let channels = buffer.spec().channels().count();
+                let skipped = priming.min(buffer.frames());
+                priming -= skipped;
+                samples.drain(..(skipped * channels).min(samples.len()));
+                Frames {
+                    channels: u16::try_from(channels).unwrap_or(u16::MAX),
+                    rate: Hz(buffer.spec().rate()),
+                    samples,
+                }
+            }
+            Err(Error::DecodeError(_) | Error::IoError(_)) if broken < BROKEN_PACKETS => {
+                broken += 1;
+                continue;
+            }
+            Err(error) => return Err(refused(format, &error)),
+        };
+        broken = 0;
+        if frames.channels == 0 || frames.channels > MAX_CHANNELS {
+            return Err(AudioError::Channels { channels: frames.channels });
+        }
+        if !RATES.contains(&frames.rate.0) {
+            return Err(AudioError::Rate {
+                rate: frames.rate.0,
+                min: *RATES.start(),
+                max: *RATES.end(),
+            });
+        }
+        given = true;
+        if !frames.samples.is_empty() && steps.send(Ok(Step::Frames(frames))).is_err() {
+            return Ok(());
+        }
+    }
+    if given {
+        Ok(())
+    } else {
+        Err(undecodable("the container holds no audio"))
+    }
+}
+
+/// Frames at the beginning that are no sound.
+fn priming(decoder: &dyn AudioDecoder) -> usize {
+    if decoder.codec_params().codec == CODEC_ID_AAC {
+        AAC_PRIMING
+    } else {
+        0
+    }
+}
+
+/// The reader of a container. The format is known from its first bytes: only a tag in front, or an atom, needs a search.
+fn open<'s>(format: Format, stream: MediaSourceStream<'s>) -> Result<Box<dyn FormatReader + 's>, Error> {
+    let options = FormatOptions::default();
+    Ok(match format {
+        Format::Ogg => Box::new(OggReader::try_new(stream, options)?),
+        Format::Matroska => Box::new(MkvReader::try_new(stream, options)?),
+        Format::Adts => Box::new(AdtsReader::try_new(stream, options)?),
+        Format::Flac => Box::new(FlacReader::try_new(stream, options)?),
+        Format::Aiff => Box::new(AiffReader::try_new(stream, options)?),
+        Format::Caf => Box::new(CafReader::try_new(stream, options)?),
+        Format::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
+        Format::Tagged | Format::Mp4 => symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?,
+    })
+}
+
+/// The track to decode and its decoder.
+fn audio_track(format: Format, reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), AudioError> {
+    static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+        let mut codecs = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut codecs);
+        codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+        codecs
+    });
+    let unknown = AudioError::Unsupported {
+        format: match format {
+            Format::Ogg => "the codec in ogg",
+            Format::Matroska => "the codec in webm",
+            Format::Mp4 => "the codec in mp4",
+            other => other.name(),
+        },
+    };
+    let track = reader.default_track(TrackType::Audio).ok_or(unknown.clone())?;
+    let params = track
+        .codec_params
+        .as_ref()
+        .and_then(|params| params.audio())
+        .ok_or(unknown.clone())?;
+    let decoder = CODECS.make_audio_decoder(params, &AudioDecoderOptions::default());
+    Ok((track.id, decoder.map_err(|_| unknown)?))
+}
+
+fn refused(format: Format, error: &Error) -> AudioError {
+    match error {
+        Error::Unsupported(_) => AudioError::Unsupported { format: format.name() },
+        Error::IoError(_) => undecodable("it ends before its audio"),
+        Error::LimitError(_) => undecodable("it exceeds a limit of its decoder"),
+        _ => undecodable("it is malformed"),
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests;
