@@ -317,6 +317,23 @@ async fn every_container_gives_the_words_of_its_samples() {
 }
 
 #[tokio::test]
+async fn words_are_replaced_in_files_and_live() {
+    let server = Server::start();
+    let [first, second, third, fourth] = [8, 12, 16, 20].map(word_at);
+    let query = format!("replace={first}+{second}:hello+dear+caller&replace={third}");
+    let wanted = format!("hello dear caller {fourth}");
+    let answer = post(&server, &query, tape(16_000).wav(Wav::default())).await;
+    assert_eq!(text(answer.words(0)), wanted);
+    assert_eq!(answer.alternative(0)["transcript"], wanted);
+    let live = transcribe(&server, &tape(16_000), &format!("{query}&interim_results=true"), 20).await;
+    assert_eq!(live.text(), wanted);
+    for result in live.results(0) {
+        let said = client::transcript(result);
+        assert!(!said.contains(&third) && !said.contains(&second), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn subtitles_come_by_query_or_accept_header() {
     let server = Server::start();
     let url = |query: &str| server.url(&format!("/v1/listen?{query}"));

@@ -24,6 +24,8 @@ const OWN_LATENESS_MS: f64 = 20.0;
 const LONGEST_RAMP_S: f64 = 30.0;
 /// Longest wait for the streams of one trial to be gone at the server before the next.
 const SETTLE: Duration = Duration::from_secs(30);
+/// Longest pause after a trial that broke the rule, so that what it left behind at the server does not break the next.
+const CALM: Duration = Duration::from_secs(20);
 /// The server's own estimate of its capacity.
 const ESTIMATE: &str = "engine_estimated_stream_capacity";
 /// Streams open at the server.
@@ -220,6 +222,9 @@ pub(crate) async fn search<'a>(scenario: &'a Scenario, url: &'a str, stage: &Arc
         settle(stage).await;
         let trial = attempt(scenario, stage, &reference, rule, streams).await?;
         println!("{trial}");
+        if !trial.broken.is_empty() {
+            tokio::time::sleep(CALM.min(Duration::from_secs_f64(rule.duration_s / 2.0))).await;
+        }
         search.tried(streams, trial.broken.is_empty());
         found.trials.push(trial);
     }

@@ -539,7 +539,7 @@ fn manifest(path: &Path) -> Result<HashMap<String, String>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
 mod tests {
     use super::*;
     use crate::program::Program;
@@ -577,7 +577,7 @@ mod tests {
         let mut phases = [0; 16];
         begins
             .iter()
-            .for_each(|begin| phases[(begin / 0.320).fract().mul_add(16.0, 0.0) as usize] += 1);
+            .for_each(|begin| phases[((begin / 0.320).fract() * 16.0) as usize] += 1);
         assert!(phases.iter().all(|&lines| lines > 0 && lines < 40), "{phases:?}");
     }
 

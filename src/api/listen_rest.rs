@@ -14,6 +14,7 @@ use crate::prerecorded::assemble;
 use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
+use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::{srt, vtt};
 use crate::units::{KeyId, Samples};
 use crate::wire::models::ModelRef;
@@ -57,10 +58,11 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
+    let rewrite = Rewrite::new(&options.changes, options.punctuate);
     let text = match format {
-        AnswerFormat::Json => respond(request, state, options, model, created, &heard),
-        AnswerFormat::Srt => assemble::subtitles(&heard, vocabulary, options.punctuate, srt),
-        AnswerFormat::Vtt => assemble::subtitles(&heard, vocabulary, options.punctuate, vtt),
+        AnswerFormat::Json => respond(request, state, options, model, created, &heard, &rewrite),
+        AnswerFormat::Srt => assemble::subtitles(&heard, vocabulary, &rewrite, srt),
+        AnswerFormat::Vtt => assemble::subtitles(&heard, vocabulary, &rewrite, vtt),
     };
     Ok((format, text))
 }
@@ -108,7 +110,15 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
     })
 }
 
-fn respond(request: &HttpRequest, state: &State, options: ListenOptions, model: ModelRef, created: SystemTime, heard: &Heard) -> String {
+fn respond(
+    request: &HttpRequest,
+    state: &State,
+    options: ListenOptions,
+    model: ModelRef,
+    created: SystemTime,
+    heard: &Heard,
+    rewrite: &Rewrite,
+) -> String {
     let file = FileRequest {
         request_id: errors::request_id(request),
         sha256: heard.sha256.clone(),
@@ -121,7 +131,7 @@ fn respond(request: &HttpRequest, state: &State, options: ListenOptions, model: 
         file,
         heard,
         state.served.vocabulary.as_ref(),
-        options.punctuate,
+        rewrite,
         options.utt_split,
     ))
 }

@@ -5,6 +5,7 @@
 
 use super::job::Heard;
 use crate::engine::batch::Token;
+use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::Spoken;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::Samples;
@@ -12,18 +13,19 @@ use crate::wire::ids::utterance_id;
 use crate::wire::prerecorded::{FileChannel, FileMetadata, FileRequest, FileResponse, FileResults, Utterance};
 use crate::wire::results::{Alternative, Word};
 
-/// Builds the response. `punctuate`: keep the model's punctuation and capitals; `utt_split`: divide into utterances at pauses of
+/// Builds the response. `rewrite`: how words are shown; `utt_split`: divide into utterances at pauses of
 /// this many seconds.
-pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary, punctuate: bool, utt_split: Option<f64>) -> FileResponse {
+pub fn response(
+    request: FileRequest,
+    heard: &Heard,
+    vocabulary: &dyn Vocabulary,
+    rewrite: &Rewrite,
+    utt_split: Option<f64>,
+) -> FileResponse {
     let lanes: Vec<Vec<Word>> = heard
         .lanes
         .iter()
-        .map(|tokens| {
-            lane(tokens, heard.duration, vocabulary)
-                .iter()
-                .map(|word| word.to_wire(punctuate))
-                .collect()
-        })
+        .map(|tokens| rewrite.words(&lane(tokens, heard.duration, vocabulary)))
         .collect();
     // A file without a sample still has a channel.
     let lanes = if lanes.is_empty() { vec![Vec::new()] } else { lanes };
@@ -55,9 +57,12 @@ pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary
 }
 
 /// All channels' words in the order of their times, written by `write`: subtitles.
-pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, punctuate: bool, write: fn(&[Spoken<'_>]) -> String) -> String {
-    let lanes = heard.lanes.iter().map(|tokens| lane(tokens, heard.duration, vocabulary));
-    let mut words: Vec<Word> = lanes.flatten().map(|word| word.to_wire(punctuate)).collect();
+pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, write: fn(&[Spoken<'_>]) -> String) -> String {
+    let lanes = heard
+        .lanes
+        .iter()
+        .map(|tokens| rewrite.words(&lane(tokens, heard.duration, vocabulary)));
+    let mut words: Vec<Word> = lanes.flatten().collect();
     words.sort_by(|a, b| a.start.0.total_cmp(&b.start.0));
     let spoken: Vec<Spoken<'_>> = words
         .iter()
@@ -126,6 +131,7 @@ mod tests {
     use crate::units::Frames;
     use crate::wire::json;
     use crate::wire::models::{ModelInfo, ModelRef};
+    use crate::wire::query::WordChanges;
 
     const ID: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -179,7 +185,7 @@ mod tests {
 
     #[test]
     fn silence_is_answered_with_all_keys() {
-        let response = response(request(), &heard(&[&[]]), &Toy, false, Some(0.8));
+        let response = response(request(), &heard(&[&[]]), &Toy, &Rewrite::default(), Some(0.8));
         assert_eq!(
             json(&response),
             format!(
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn words_make_a_transcript_and_utterances_only_if_asked_for() {
-        let response = response(request(), &heard(&[&[(0, 10), (3, 11)]]), &Toy, false, None);
+        let response = response(request(), &heard(&[&[(0, 10), (3, 11)]]), &Toy, &Rewrite::default(), None);
         let text = json(&response.results);
         assert_eq!(
             text,
@@ -201,7 +207,13 @@ mod tests {
 
     #[test]
     fn punctuation_is_kept_if_asked_for() {
-        let response = response(request(), &heard(&[&[(0, 10), (3, 11), (1, 12)]]), &Toy, true, None);
+        let response = response(
+            request(),
+            &heard(&[&[(0, 10), (3, 11), (1, 12)]]),
+            &Toy,
+            &Rewrite::new(&WordChanges::default(), true),
+            None,
+        );
         let [alternative] = &response.results.channels[0].alternatives;
         assert_eq!(alternative.transcript, "One. two");
         assert_eq!(alternative.words[0].word, "one");
@@ -211,7 +223,13 @@ mod tests {
     #[test]
     fn utterances_split_at_pauses_from_the_split_on() {
         // The pauses are 9 and 10 frames: 0.72 and 0.8 seconds.
-        let response = response(request(), &heard(&[&[(0, 0), (1, 10), (2, 21)]]), &Toy, false, Some(0.8));
+        let response = response(
+            request(),
+            &heard(&[&[(0, 0), (1, 10), (2, 21)]]),
+            &Toy,
+            &Rewrite::default(),
+            Some(0.8),
+        );
         let utterances = response.results.utterances.unwrap();
         let spoken: Vec<&str> = utterances.iter().map(|utterance| utterance.transcript.as_str()).collect();
         assert_eq!(spoken, ["one two", "three"]);
@@ -225,7 +243,7 @@ mod tests {
             request(),
             &heard(&[&[(0, 20), (1, 40)], &[(2, 0), (2, 20)]]),
             &Toy,
-            false,
+            &Rewrite::default(),
             Some(0.8),
         );
         assert_eq!(response.results.channels.len(), 2);
@@ -257,6 +275,12 @@ mod tests {
 
     #[test]
     fn a_file_without_audio_has_a_channel() {
-        assert_eq!(response(request(), &heard(&[]), &Toy, false, None).results.channels.len(), 1);
+        assert_eq!(
+            response(request(), &heard(&[]), &Toy, &Rewrite::default(), None)
+                .results
+                .channels
+                .len(),
+            1
+        );
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::text::endpoint::Endpoint;
+use crate::text::rewrite::Rewrite;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::{Millis, Samples};
 use crate::wire::results::{Alternative, Channel, Results, ResultsMetadata, ServerMessage};
@@ -29,8 +30,8 @@ pub(crate) struct ResultRules {
     pub(crate) chunk: Samples,
     /// Gap between words that is reported.
     pub(crate) utterance_end: Option<Samples>,
-    /// Keep the model's punctuation and capitals.
-    pub(crate) punctuate: bool,
+    /// How words are shown.
+    pub(crate) rewrite: Arc<Rewrite>,
     /// Channel and number of channels.
     pub(crate) channel: [usize; 2],
     /// Whose the results are.
@@ -279,7 +280,7 @@ impl Segment {
     }
 
     fn message(&self, end: Samples, words: &[words::Word], is_final: bool, ending: Ending) -> ServerMessage {
-        let words = words.iter().map(|word| word.to_wire(self.rules.punctuate)).collect();
+        let words = self.rules.rewrite.words(words);
         ServerMessage::Results(Results {
             channel_index: self.rules.channel,
             duration: end.since(self.start).into(),

@@ -22,6 +22,7 @@ use super::results::ResultRules;
 use crate::audio::{AudioError, AudioSpec, Intake};
 use crate::engine::batch::Decoded;
 use crate::error::CloseReason;
+use crate::text::rewrite::Rewrite;
 use crate::text::words::Vocabulary;
 use crate::units::{Millis, SAMPLES_PER_FRAME, Samples};
 use crate::wire::control::{ClientMessage, SchemaError};
@@ -57,6 +58,7 @@ pub struct Session {
     info: StreamInfo,
     rules: LiveRules,
     metadata: Arc<ResultsMetadata>,
+    rewrite: Arc<Rewrite>,
     vocabulary: Arc<dyn Vocabulary + Send + Sync>,
     intake: Intake,
     lanes: Vec<Lane>,
@@ -94,11 +96,13 @@ impl Session {
             model_uuid: info.model.uuid,
             extra: options.extra.clone(),
         });
+        let rewrite = Arc::new(Rewrite::new(&options.changes, options.punctuate));
         Ok(Self {
             options,
             info,
             rules,
             metadata,
+            rewrite,
             vocabulary,
             intake: Intake::new(spec)?,
             lanes: Vec::new(),
@@ -432,7 +436,7 @@ impl Session {
             hard: self.rules.hard_final.samples(),
             chunk: Samples(SAMPLES_PER_FRAME.saturating_mul(u64::from(self.rules.right) + 1)),
             utterance_end: self.options.utterance_end.map(Millis::samples),
-            punctuate: self.options.punctuate,
+            rewrite: Arc::clone(&self.rewrite),
             channel,
             metadata: Arc::clone(&self.metadata),
         };

@@ -4,5 +4,6 @@
 //! Who calls it: `stream`, `prerecorded`, the command line.
 
 pub mod endpoint;
+pub mod rewrite;
 pub mod subtitles;
 pub mod words;

@@ -27,6 +27,8 @@ const MAX_TAG: usize = 128;
 const MAX_EXTRA: usize = 2_048;
 const MAX_KEYWORDS: usize = 100;
 const MAX_KEYTERM_TOKENS: usize = 500;
+const MAX_REPLACE: usize = 200;
+const MAX_REPLACE_LENGTH: usize = 512;
 const MAX_SEARCH: usize = 50;
 const MAX_CUSTOM: usize = 100;
 
@@ -43,6 +45,8 @@ pub struct ListenOptions {
     pub audio: DeclaredAudio,
     /// The transcript carries the model's punctuation and capitals, and words have `punctuated_word`.
     pub punctuate: bool,
+    /// What is changed in the words before they are shown.
+    pub changes: WordChanges,
     /// Live: send results that are not final.
     pub interim_results: bool,
     /// Live: silence after speech that ends a segment; `None`: off.
@@ -61,6 +65,17 @@ pub struct ListenOptions {
     pub tags: Vec<String>,
     /// Labels, echoed in responses and live results.
     pub extra: BTreeMap<String, String>,
+}
+
+/// What a client wants changed in the words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WordChanges {
+    /// Keep "uh" and "um".
+    pub filler_words: bool,
+    /// Mask profanity.
+    pub profanity_filter: bool,
+    /// Phrases and what stands in their place, perhaps nothing.
+    pub replace: Vec<(String, String)>,
 }
 
 /// How the answer to a file is written.
@@ -212,6 +227,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         language: language(&pairs)?,
         audio: audio(&pairs)?,
         punctuate,
+        changes: changes(&pairs)?,
         interim_results: live.interim_results,
         endpointing: live.endpointing,
         utterance_end: live.utterance_end,
@@ -325,20 +341,10 @@ fn endpointing(pairs: &Pairs) -> Result<Option<Millis>, ApiError> {
 
 /// Checks the formatting parameters; true if one asks for punctuation or implies it.
 fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
-    for name in [
-        "numerals",
-        "measurements",
-        "dictation",
-        "filler_words",
-        "profanity_filter",
-        "mip_opt_out",
-    ] {
+    for name in ["numerals", "measurements", "dictation", "mip_opt_out"] {
         pairs.boolean(name)?;
     }
     pairs.number::<u32>("alternatives")?;
-    if let Some(rule) = pairs.list("replace").iter().find(|rule| rule.starts_with(':')) {
-        return Err(invalid("replace", rule, "find:with"));
-    }
     if pairs.list("search").len() > MAX_SEARCH {
         return Err(ApiError::InvalidQuery("search: at most 50 terms are allowed".into()));
     }
@@ -350,6 +356,28 @@ fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
         punctuate |= pairs.boolean("paragraphs")?;
     }
     Ok(punctuate)
+}
+
+fn changes(pairs: &Pairs) -> Result<WordChanges, ApiError> {
+    let rules = pairs.list("replace");
+    if rules.len() > MAX_REPLACE || rules.iter().any(|rule| rule.len() > MAX_REPLACE_LENGTH) {
+        return Err(ApiError::InvalidQuery(format!(
+            "replace: at most {MAX_REPLACE} of at most {MAX_REPLACE_LENGTH} bytes are allowed"
+        )));
+    }
+    let replace = rules.iter().map(|rule| {
+        // Without anything to put there, what is found is left out.
+        let (find, with) = rule.split_once(':').unwrap_or((rule, ""));
+        if find.trim().is_empty() {
+            return Err(invalid("replace", rule, "find:with"));
+        }
+        Ok((find.to_owned(), with.to_owned()))
+    });
+    Ok(WordChanges {
+        filler_words: pairs.boolean("filler_words")?,
+        profanity_filter: pairs.boolean("profanity_filter")?,
+        replace: replace.collect::<Result<_, _>>()?,
+    })
 }
 
 fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {

@@ -40,7 +40,7 @@ fn segment(utterance_end: Option<u64>) -> Segment {
         hard: Samples(10 * 16_000),
         chunk: Samples(16_000),
         utterance_end: utterance_end.map(|seconds| Samples(seconds * 16_000)),
-        punctuate: false,
+        rewrite: Arc::default(),
         channel: [0, 1],
         metadata: Arc::new(metadata),
     })

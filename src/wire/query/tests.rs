@@ -12,6 +12,23 @@ fn refusal(result: Result<ListenOptions, ApiError>) -> (u16, &'static str, Strin
 }
 
 #[test]
+fn replacements_are_read_and_limited() {
+    let changes = live("replace=a+b:c:d&replace=gone&filler_words=True&profanity_filter=true").changes;
+    let rule = |find: &str, with: &str| (find.to_owned(), with.to_owned());
+    assert_eq!(changes.replace, [rule("a b", "c:d"), rule("gone", "")]);
+    assert!(changes.filler_words && changes.profanity_filter);
+    assert_eq!(live("").changes, WordChanges::default());
+    for bad in [
+        "replace=:x".to_owned(),
+        format!("replace={}", "x".repeat(513)),
+        "replace=a:b&".repeat(201),
+        "filler_words=maybe".to_owned(),
+    ] {
+        assert!(parse_live(&bad).is_err(), "{}", &bad[..20.min(bad.len())]);
+    }
+}
+
+#[test]
 fn nothing_given_means_the_defaults() {
     let options = live("");
     let audio = DeclaredAudio {

@@ -1,0 +1,322 @@
+//! Words as a client wants to see them: without fillers, with profanity masked, with replacements of its own. Pure.
+//!
+//! What it does: changes words after they were recognised, the same in interim and final results and in files. What it does not do: join
+//! words across results. Who calls it: live results, the assembly of files.
+
+use super::words::Word;
+use crate::wire::Seconds;
+use crate::wire::query::WordChanges;
+use crate::wire::results as wire;
+
+/// Fillers that are left out unless they are asked for (contract 7.4).
+const FILLERS: [&str; 2] = ["uh", "um"];
+
+/// English words that are masked, in order.
+const PROFANITY: [&str; 42] = [
+    "arse",
+    "arsehole",
+    "ass",
+    "asses",
+    "asshole",
+    "assholes",
+    "bastard",
+    "bastards",
+    "bitch",
+    "bitches",
+    "bollocks",
+    "bullshit",
+    "cock",
+    "cocks",
+    "crap",
+    "cunt",
+    "cunts",
+    "damn",
+    "dick",
+    "dickhead",
+    "dicks",
+    "fuck",
+    "fucked",
+    "fucker",
+    "fuckers",
+    "fucking",
+    "fucks",
+    "goddamn",
+    "motherfucker",
+    "motherfuckers",
+    "motherfucking",
+    "piss",
+    "pissed",
+    "prick",
+    "pricks",
+    "pussy",
+    "shit",
+    "shits",
+    "shitty",
+    "slut",
+    "twat",
+    "wanker",
+];
+
+/// What is to be done to the words of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    punctuate: bool,
+    fillers: bool,
+    mask: bool,
+    replacements: Vec<Replacement>,
+}
+
+/// Words in a row, and what stands in their place.
+#[derive(Clone, Debug)]
+struct Replacement {
+    find: Vec<String>,
+    /// The capitals count.
+    exact: bool,
+    with: Vec<String>,
+}
+
+impl Rewrite {
+    /// As the request asks; `punctuate`: also as the model wrote them.
+    pub fn new(changes: &WordChanges, punctuate: bool) -> Self {
+        let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let mut replacements: Vec<Replacement> = changes
+            .replace
+            .iter()
+            .map(|(find, with)| Replacement {
+                find: split(find),
+                exact: find.chars().any(char::is_uppercase),
+                with: split(with),
+            })
+            .filter(|replacement| !replacement.find.is_empty())
+            .collect();
+        // Capitals win over lower case, longer phrases over shorter ones.
+        replacements.sort_by_key(|replacement| std::cmp::Reverse((replacement.exact, replacement.find.len())));
+        Self {
+            punctuate,
+            fillers: changes.filler_words,
+            mask: changes.profanity_filter,
+            replacements,
+        }
+    }
+
+    /// The words as messages and responses show them.
+    pub fn words(&self, words: &[Word]) -> Vec<wire::Word> {
+        let mut shown: Vec<wire::Word> = Vec::with_capacity(words.len());
+        let mut rest = words.iter().map(|word| word.to_wire(self.punctuate)).collect::<Vec<_>>();
+        rest.reverse();
+        while let Some(mut word) = rest.pop() {
+            if !self.fillers && FILLERS.contains(&word.word.as_str()) {
+                drop_word(&word, &mut shown);
+                continue;
+            }
+            if let Some((count, replacement)) = self.replacement(&word, &rest) {
+                let others = rest.split_off(rest.len() - (count - 1));
+                let last = others.first().unwrap_or(&word).clone();
+                replace(&word, &last, &others, &replacement.with, &mut shown);
+                continue;
+            }
+            if self.mask && PROFANITY.binary_search(&word.word.as_str()).is_ok() {
+                mask(&mut word);
+            }
+            shown.push(word);
+        }
+        shown
+    }
+
+    /// The replacement that begins with `word`, and how many words it takes; `rest`: those that follow, the next one last.
+    fn replacement(&self, word: &wire::Word, rest: &[wire::Word]) -> Option<(usize, &Replacement)> {
+        let fits = |replacement: &&Replacement| {
+            let words = std::iter::once(word).chain(rest.iter().rev());
+            replacement.find.len() <= rest.len() + 1
+                && replacement
+                    .find
+                    .iter()
+                    .zip(words)
+                    .all(|(find, word)| matches(find, word, replacement.exact))
+        };
+        self.replacements
+            .iter()
+            .find(fits)
+            .map(|replacement| (replacement.find.len(), replacement))
+    }
+}
+
+fn matches(find: &str, word: &wire::Word, exact: bool) -> bool {
+    match (&word.punctuated_word, exact) {
+        (Some(punctuated), true) => bare(punctuated) == bare(find),
+        (None, true) => word.word == find,
+        (_, false) => word.word == bare(find).to_lowercase(),
+    }
+}
+
+/// A word without the punctuation at its ends.
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+}
+
+/// What follows the last letter of a word.
+fn ending(word: &wire::Word) -> &str {
+    let written = word.punctuated_word.as_deref().unwrap_or_default();
+    written
+        .get(written.trim_end_matches(|c: char| !c.is_alphanumeric()).len()..)
+        .unwrap_or_default()
+}
+
+/// Leaves a word out. The end of a sentence stays.
+fn drop_word(word: &wire::Word, shown: &mut [wire::Word]) {
+    if let Some(before) = shown.last_mut()
+        && ending(before).is_empty()
+        && ending(word).starts_with(['.', '?', '!'])
+        && let Some(written) = &mut before.punctuated_word
+    {
+        written.push_str(ending(word));
+    }
+}
+
+/// Puts `with` in the place of the words from `first` to `last`: their time is divided evenly, the lowest confidence holds for all.
+fn replace(first: &wire::Word, last: &wire::Word, others: &[wire::Word], with: &[String], shown: &mut Vec<wire::Word>) {
+    if with.is_empty() {
+        drop_word(last, shown);
+        return;
+    }
+    let (start, end) = (first.start.0, last.end.0);
+    let confidence = others.iter().map(|word| word.confidence).fold(first.confidence, f32::min);
+    let parts = f64::from(u32::try_from(with.len()).unwrap_or(u32::MAX));
+    let mut from = start;
+    for (n, text) in (1_u32..).zip(with) {
+        let to = start + (end - start) * f64::from(n) / parts;
+        let is_last = f64::from(n) >= parts;
+        shown.push(wire::Word {
+            word: text.clone(),
+            start: Seconds(from),
+            end: Seconds(if is_last { end } else { to }),
+            confidence,
+            punctuated_word: first
+                .punctuated_word
+                .as_ref()
+                .map(|_| format!("{text}{}", if is_last { ending(last) } else { "" })),
+        });
+        from = to;
+    }
+}
+
+/// Asterisks, as many as the word has letters. Punctuation stays.
+fn mask(word: &mut wire::Word) {
+    let stars = "*".repeat(word.word.chars().count());
+    if let Some(written) = &mut word.punctuated_word {
+        *written = written.replacen(bare(written).to_owned().as_str(), &stars, 1);
+    }
+    word.word = stars;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
+mod tests {
+    use super::*;
+    use crate::units::Samples;
+
+    fn changes(replace: &[(&str, &str)]) -> WordChanges {
+        WordChanges {
+            filler_words: false,
+            profanity_filter: true,
+            replace: replace
+                .iter()
+                .map(|(find, with)| ((*find).to_owned(), (*with).to_owned()))
+                .collect(),
+        }
+    }
+
+    /// Words of a second each, without pauses.
+    fn spoken(text: &str) -> Vec<Word> {
+        let word = |(n, text): (usize, &str)| Word {
+            text: text.to_owned(),
+            start: Samples(n as u64 * 16_000),
+            end: Samples((n as u64 + 1) * 16_000),
+            confidence: 0.9 - n as f32 * 0.01,
+            first: n,
+        };
+        text.split_whitespace().enumerate().map(word).collect()
+    }
+
+    fn shown(changes: &WordChanges, text: &str, punctuate: bool) -> String {
+        let words = Rewrite::new(changes, punctuate).words(&spoken(text));
+        let one = |word: &wire::Word| word.punctuated_word.clone().unwrap_or_else(|| word.word.clone());
+        words.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn fillers_are_left_out_unless_asked_for() {
+        let keep = WordChanges {
+            filler_words: true,
+            ..WordChanges::default()
+        };
+        for (text, without) in [
+            ("um i uh think so", "i think so"),
+            ("Um, I think, uh, so.", "I think, so."),
+            ("I think so, um.", "I think so,"),
+            ("I think so um.", "I think so."),
+            ("uh-huh mhmm umbrella hum", "uh-huh mhmm umbrella hum"),
+            ("um", ""),
+        ] {
+            assert_eq!(shown(&WordChanges::default(), text, true), without);
+            assert_eq!(shown(&keep, text, true), text);
+        }
+    }
+
+    #[test]
+    fn profanity_becomes_as_many_asterisks_as_it_has_letters() {
+        assert_eq!(
+            shown(&changes(&[]), "oh shit, this is Fucking great", true),
+            "oh ****, this is ******* great"
+        );
+        assert_eq!(shown(&changes(&[]), "Damn! what the crap", false), "**** what the ****");
+        assert_eq!(
+            shown(&changes(&[]), "scunthorpe cocktail classic assess shitake", false),
+            "scunthorpe cocktail classic assess shitake"
+        );
+        assert_eq!(shown(&WordChanges::default(), "oh shit", false), "oh shit");
+        assert!(PROFANITY.is_sorted());
+        assert_eq!(
+            Rewrite::new(&changes(&[]), true).words(&spoken("\u{201c}Shit!\u{201d}"))[0].word,
+            "****"
+        );
+    }
+
+    #[test]
+    fn words_and_phrases_are_replaced() {
+        for (rules, text, wanted) in [
+            (
+                &[("monica", "Veronica")][..],
+                "hello Monica, how are you",
+                "hello Veronica, how are you",
+            ),
+            (&[("credit card", "card")], "my Credit card, it is lost", "my card, it is lost"),
+            (
+                &[("dept", "department of health")],
+                "the dept. called",
+                "the department of health. called",
+            ),
+            (&[("please", "")], "wait please. and go", "wait. and go"),
+            (
+                &[("hark", "Hark"), ("HARK", "the engine")],
+                "hark and HARK and Hark",
+                "Hark and the engine and Hark",
+            ),
+            (&[("new", "old"), ("new york", "NYC")], "new york is new", "NYC is old"),
+            (&[("a b c", "x")], "a b a b c", "a b x"),
+            (&[("call", "ring")], "recall the call", "recall the ring"),
+            (&[("shit", "fuck")], "shit", "fuck"),
+        ] {
+            assert_eq!(shown(&changes(rules), text, true), wanted, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn times_of_a_phrase_are_divided_evenly_among_what_takes_its_place() {
+        let words = Rewrite::new(&changes(&[("new york", "the big apple city")]), true).words(&spoken("in new york."));
+        let times: Vec<(f64, f64)> = words.iter().map(|word| (word.start.0, word.end.0)).collect();
+        assert_eq!(times, [(0.0, 1.0), (1.0, 1.5), (1.5, 2.0), (2.0, 2.5), (2.5, 3.0)]);
+        assert_eq!(words[4].punctuated_word.as_deref(), Some("city."));
+        assert!(words[1..].iter().all(|word| (word.confidence - 0.88).abs() < 1e-6));
+    }
+}
