@@ -9,6 +9,7 @@
 //! same size counted from the beginning of the stream.
 
 pub mod chunker;
+mod coded;
 pub mod container;
 pub mod encoding;
 pub mod g711;
