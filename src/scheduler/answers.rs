@@ -52,13 +52,15 @@ impl Answers {
         }
     }
 
-    /// The number of live streams with which more than one of a hundred answers was slow lately, if that was so: the mean over the slow
-    /// ones, so that quick answers among fewer streams do not excuse more.
+    /// The number of live streams that is enough, if more than one of a hundred answers was slow lately: the mean among which the slow ones
+    /// were, so that quick answers among fewer streams do not excuse more, less the share of slow answers beyond that one.
     pub fn too_many(&mut self, now: Instant) -> Option<f64> {
         self.forget(now);
         let sum = |of: fn(&Slice) -> u64| self.slices.iter().map(of).sum::<u64>();
         let (all, slow) = (sum(|slice| slice.all), sum(|slice| slice.slow));
-        (all >= JUDGED && slow * SLOW_OF > all).then(|| ratio(sum(|slice| slice.among), slow))
+        let among = || ratio(sum(|slice| slice.among), slow);
+        let beyond = || ratio(slow * SLOW_OF - all, all * SLOW_OF);
+        (all >= JUDGED && slow * SLOW_OF > all).then(|| among() * (1.0 - beyond()))
     }
 
     fn forget(&mut self, now: Instant) {
@@ -88,16 +90,25 @@ mod tests {
         record(&mut answers, 10, true, 50, now);
         assert_eq!(answers.too_many(now), None);
         record(&mut answers, 1, true, 50, now);
-        assert_eq!(answers.too_many(now), Some(50.0));
+        let enough = answers.too_many(now);
+        assert!(enough.is_some_and(|enough| enough > 49.9 && enough < 50.0), "{enough:?}");
+    }
+
+    #[test]
+    fn the_more_answers_are_slow_the_fewer_streams_are_enough() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        record(&mut answers, 690, false, 280, now);
+        record(&mut answers, 310, true, 280, now);
+        assert!(answers.too_many(now).is_some_and(|enough| (enough - 196.0).abs() < 1e-9));
     }
 
     #[test]
     fn what_was_slow_among_many_does_not_count_against_few() {
         let (mut answers, now) = (Answers::default(), Instant::now());
-        record(&mut answers, 300, true, 263, now);
+        record(&mut answers, 110, true, 260, now);
         let later = now + Duration::from_secs(4);
-        record(&mut answers, 700, false, 100, later);
-        assert_eq!(answers.too_many(later), Some(263.0));
+        record(&mut answers, 890, false, 100, later);
+        assert!(answers.too_many(later).is_some_and(|enough| (enough - 234.0).abs() < 1e-9));
     }
 
     #[test]
@@ -106,7 +117,7 @@ mod tests {
         record(&mut answers, 199, true, 9, now);
         assert_eq!(answers.too_many(now), None);
         record(&mut answers, 1, true, 9, now + Duration::from_secs(15));
-        assert_eq!(answers.too_many(now + Duration::from_secs(15)), Some(9.0));
+        assert!(answers.too_many(now + Duration::from_secs(15)).is_some());
         assert_eq!(answers.too_many(now + Duration::from_secs(16)), None);
     }
 }

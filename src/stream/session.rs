@@ -356,7 +356,8 @@ impl Session {
             self.inbox_bytes = self.inbox_bytes.saturating_sub(input.cost());
             self.work(input);
         }
-        let flushed = self.inbox.is_empty() && self.flushing.is_none() && self.lanes.iter().all(|lane| lane.is_drained() && lane.is_idle());
+        let worked = self.inbox.is_empty() && self.flushing.is_none() && self.closing.is_none();
+        let flushed = worked && self.lanes.iter().all(|lane| lane.is_drained() && lane.is_idle());
         if let Some(reason) = self.ending.filter(|_| flushed) {
             self.finish(reason, out);
         }
