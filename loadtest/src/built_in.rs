@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::items;
 use crate::plan::Scenario;
 use crate::program::Item;
 use crate::wav::Wav;
@@ -45,7 +46,7 @@ const FILES: [(&str, &[u8], &str); 3] = [
 pub(crate) fn read(path: Option<&Path>) -> Result<(Scenario, Vec<Item>)> {
     if let Some(path) = path {
         let scenario = Scenario::read(path)?;
-        let items = scenario.items()?;
+        let items = items::read(&scenario.audio)?;
         return Ok((scenario, items));
     }
     let item = |(name, bytes, text): (&str, &[u8], &str)| -> Result<Item> {

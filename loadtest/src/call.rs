@@ -3,26 +3,24 @@
 //! Also the calls of bad clients: those that vanish in the middle and those that never read. Does not judge. Called by `live` (many
 //! calls), `soak` and `watch` (one).
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, Request};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Request};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
-use url::Url;
 
 use crate::audio::Recording;
 use crate::compare::Word;
 use crate::latency::{Attribution, Timed, Window, millis};
 use crate::pacing::Pace;
+use crate::target::Target;
 use crate::view::View;
 
 /// Longest wait for the answer to the upgrade request.
@@ -37,71 +35,6 @@ const UNREAD_BUFFER: u32 = 4096;
 const MAX_ERRORS: usize = 1000;
 /// Longest wait before a refused call is tried again, whatever `Retry-After` says.
 const LONGEST_RETRY_S: f64 = 60.0;
-
-/// Where calls and uploads go.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// The endpoint with the query parameters of the scenario, scheme `http`.
-    url: Url,
-    /// Sent as `Authorization: Token KEY`.
-    key: Option<HeaderValue>,
-}
-
-impl Target {
-    /// `url` is the server's address; without a path `/v1/listen` is added. `query` goes to every call and upload.
-    ///
-    /// # Errors
-    /// No `http` or `ws` address, or a key that cannot stand in a header.
-    pub(crate) fn new(url: &str, key: Option<&str>, query: &BTreeMap<String, String>) -> Result<Self> {
-        let mut url = Url::parse(url).with_context(|| format!("the address {url}"))?;
-        match url.scheme() {
-            "http" => {}
-            "ws" => ensure!(url.set_scheme("http").is_ok(), "{url} is no address of a server"),
-            other => bail!("the scheme {other}: only http and ws are supported, put a TLS proxy in front"),
-        }
-        ensure!(url.host_str().is_some(), "{url} names no server");
-        if url.path() == "/" {
-            url.set_path("/v1/listen");
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let header = |key: &str| HeaderValue::from_str(&format!("Token {key}")).context("the key");
-        let key = key.map(header).transpose()?;
-        Ok(Self { url, key })
-    }
-
-    /// Where uploads go.
-    pub(crate) fn upload_url(&self) -> &Url {
-        &self.url
-    }
-
-    /// Where the server's metrics are.
-    pub(crate) fn metrics_url(&self) -> Url {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        url.set_path("/metrics");
-        url
-    }
-
-    /// Value of the `Authorization` header.
-    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
-        self.key.as_ref()
-    }
-
-    fn request(&self, recording: &Recording) -> Result<Request<()>> {
-        let mut url = self.url.clone();
-        ensure!(url.set_scheme("ws").is_ok(), "{url} is no address of a server");
-        url.query_pairs_mut()
-            .append_pair("interim_results", "true")
-            .extend_pairs(&recording.parameters);
-        let mut request = url.as_str().into_client_request()?;
-        if let Some(key) = &self.key {
-            request.headers_mut().insert("authorization", key.clone());
-        }
-        Ok(request)
-    }
-}
 
 /// How a call is made.
 #[derive(Debug, Clone, Copy)]
@@ -278,7 +211,10 @@ type Socket = WebSocketStream<TcpStream>;
 /// Connects and upgrades; `Err` is how the call ended.
 async fn connect(target: &Target, request: Request<()>, receive_buffer: Option<u32>) -> Result<Socket, Outcome> {
     let opening = async {
-        let (host, port) = (target.url.host_str().unwrap_or_default(), target.url.port_or_known_default());
+        let (host, port) = (
+            target.upload_url().host_str().unwrap_or_default(),
+            target.upload_url().port_or_known_default(),
+        );
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let mut last = None;
         let mut tcp = None;
@@ -572,27 +508,13 @@ pub(crate) fn final_words(best: &Alternative) -> Vec<Word> {
 mod tests {
     use super::*;
 
-    fn target(url: &str) -> Result<Target> {
-        let query = BTreeMap::from([("keyterm".to_owned(), "a b&c".to_owned())]);
-        Target::new(url, None, &query)
-    }
-
-    #[test]
-    fn addresses_get_the_path_and_the_query() {
-        let url = "http://127.0.0.1:8080/v1/listen?keyterm=a+b%26c";
-        assert_eq!(target("http://127.0.0.1:8080").unwrap().url.as_str(), url);
-        assert_eq!(target("ws://127.0.0.1:8080/").unwrap().url.as_str(), url);
-        assert_eq!(target("ws://h/x/listen").unwrap().url.path(), "/x/listen");
-        assert_eq!(target("ws://h/x/listen").unwrap().metrics_url().as_str(), "http://h/metrics");
-        assert!(target("https://h").unwrap_err().to_string().contains("TLS proxy"));
-        assert!(target("127.0.0.1:8080").is_err());
-        assert!(Target::new("http://h", Some("a\nb"), &BTreeMap::new()).is_err());
-    }
-
     #[test]
     fn a_refused_client_waits_as_it_is_told_but_not_for_ever() {
         let refusal = |text: &str| {
-            let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), HeaderValue::from_str(text).unwrap())]);
+            let headers = HeaderMap::from_iter([(
+                "retry-after".parse().unwrap(),
+                tokio_tungstenite::tungstenite::http::HeaderValue::from_str(text).unwrap(),
+            )]);
             Refusal::new(503, &headers)
         };
         assert_eq!(

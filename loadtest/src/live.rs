@@ -10,11 +10,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::call::{Call, Manner, Outcome, Target, call, never_read};
+use crate::call::{Call, Manner, Outcome, call, never_read};
 use crate::compare::Word;
 use crate::plan::{Scenario, Storm};
 use crate::program::{LineKind, Program};
 use crate::tally::Tally;
+use crate::target::Target;
 use crate::upload::{self, Uploader};
 use crate::view::{TICK, View, bar};
 

@@ -10,9 +10,11 @@ mod call;
 mod capacity;
 mod compare;
 mod html;
+mod items;
 mod latency;
 mod live;
 mod metrics;
+mod numbers;
 mod pacing;
 mod plan;
 mod program;
@@ -20,6 +22,7 @@ mod report;
 mod simulate;
 mod soak;
 mod tally;
+mod target;
 mod upload;
 mod view;
 mod watch;
@@ -34,7 +37,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::call::Target;
 use crate::capacity::Rule;
 use crate::live::Stage;
 use crate::metrics::Scrape;
@@ -44,6 +46,7 @@ use crate::report::Report;
 use crate::simulate::Simulate;
 use crate::soak::Plan;
 use crate::tally::Tally;
+use crate::target::Target;
 use crate::view::View;
 
 /// Load tester for live speech-to-text streams.
@@ -276,7 +279,7 @@ async fn main() -> ExitCode {
 async fn run(path: &Path, server: &Server, files: &Files) -> Result<bool> {
     let scenario = Arc::new(Scenario::read(path)?);
     let target = Target::new(&server.url, server.key.as_deref(), &scenario.query)?;
-    let stage = Arc::new(Stage::new(target, Program::new(&scenario, scenario.items()?)?)?);
+    let stage = Arc::new(Stage::new(target, Program::new(&scenario, items::read(&scenario.audio)?)?)?);
     let reference = live::reference(&scenario, &stage).await?;
     let before = Scrape::read(&stage.target).await;
     let view = Arc::new(View::new()?);

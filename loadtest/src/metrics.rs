@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use crate::call::Target;
+use crate::target::Target;
 use crate::upload::{body, client};
 
 /// Longest wait for an answer.

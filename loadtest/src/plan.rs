@@ -2,7 +2,7 @@
 //!
 //! Reads and checks; sends nothing. Called by `main`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,13 +11,11 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::audio::Encoding;
-use crate::program::{Item, LineKind, Share};
-use crate::wav::Wav;
+use crate::numbers::Random;
+use crate::program::{LineKind, Share};
 
 /// Most streams one scenario may ask for.
 const MAX_STREAMS: u32 = 20_000;
-/// Most files that are kept in memory.
-const MAX_FILES: usize = 2000;
 /// Longest run, in seconds.
 const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
 /// Most groups of lines.
@@ -463,7 +461,7 @@ impl Scenario {
             let spread = |part: f64, whole: u32| step.at_s + step.over_s * part / f64::from(whole.max(1));
             if line >= before && line < after {
                 // Callers do not come at a beat; lines that did would send together for as long as they last.
-                let part = f64::from(line.saturating_sub(before)) + fraction(line);
+                let part = f64::from(line.saturating_sub(before)) + Random::new(0, line.into()).share();
                 since = Some(spread(part, after.saturating_sub(before)));
             } else if line < before && line >= after {
                 let end = spread(
@@ -477,71 +475,13 @@ impl Scenario {
         times.extend(since.map(|start| start..load.duration_s));
         times
     }
-
-    /// Reads the files of the folder, in the order of their names, with their transcripts.
-    ///
-    /// A transcript comes from `manifest.tsv` in the folder (columns `file` and `transcript`; `-` means unknown), else from a `.txt`
-    /// beside the file.
-    ///
-    /// # Errors
-    /// No WAV files, or one that cannot be sent.
-    pub(crate) fn items(&self) -> Result<Vec<Item>> {
-        let folder = &self.audio.folder;
-        let named = || format!("audio.folder {}", folder.display());
-        let listed: Vec<PathBuf> = std::fs::read_dir(folder)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-            .with_context(named)?;
-        let is_wav = |path: &PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("wav"));
-        let mut paths: Vec<PathBuf> = listed.into_iter().filter(is_wav).collect();
-        paths.sort();
-        paths.truncate(self.audio.max_files.unwrap_or(MAX_FILES));
-        ensure!(!paths.is_empty(), "{}: no WAV files", named());
-        ensure!(paths.len() <= MAX_FILES, "{}: over {MAX_FILES} files, set audio.max_files", named());
-        let manifest = manifest(&folder.join("manifest.tsv"))?;
-        paths
-            .iter()
-            .map(|path| {
-                let wav = Wav::read(path)?;
-                let written = std::fs::read_to_string(path.with_extension("txt")).ok();
-                let transcript = manifest.get(&wav.name()).cloned().or(written).filter(|text| text.trim() != "-");
-                Ok(Item { wav, transcript })
-            })
-            .collect()
-    }
-}
-
-/// A random number, 0 to 1, that is always the same for the same line (splitmix64, Steele and others 2014).
-fn fraction(line: u32) -> f64 {
-    let mut x = u64::from(line).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    f64::from(u32::try_from((x ^ (x >> 31)) >> 32).unwrap_or(0)) / f64::from(u32::MAX)
-}
-
-/// Transcripts by file name (without folders), from a tab-separated table with a header line; empty if there is no such file.
-fn manifest(path: &Path) -> Result<HashMap<String, String>> {
-    let Ok(text) = std::fs::read_to_string(path) else {
-        return Ok(HashMap::new());
-    };
-    let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let header = lines.next().unwrap_or_default();
-    let column = |name: &str| {
-        let found = header.iter().position(|field| *field == name);
-        found.with_context(|| format!("{}: no column {name}", path.display()))
-    };
-    let (file, transcript) = (column("file")?, column("transcript")?);
-    Ok(lines
-        .filter_map(|row| {
-            let name = Path::new(row.get(file)?).file_name()?.to_string_lossy().into_owned();
-            Some((name, (*row.get(transcript)?).to_owned()))
-        })
-        .collect())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
 mod tests {
     use super::*;
+    use crate::items;
     use crate::program::Program;
 
     const GOOD: &str = "name = \"x\"\n[audio]\nfolder = \"f\"\n[load]\nstreams = 4\nramp_s = 2.0\nduration_s = 10.0\n";
@@ -663,22 +603,10 @@ mod tests {
         let mut seen = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let scenario = Scenario::read(&entry.unwrap().path()).unwrap();
-            let program = Program::new(&scenario, scenario.items().unwrap()).unwrap();
+            let program = Program::new(&scenario, items::read(&scenario.audio).unwrap()).unwrap();
             assert!(!program.recordings.is_empty());
             seen += 1;
         }
         assert!(seen >= 3);
-    }
-
-    #[test]
-    fn transcripts_come_from_the_manifest_or_from_beside_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest.tsv");
-        std::fs::write(&path, "file\tseconds\ttranscript\nsub/a.wav\t1\thello there\nb.wav\t2\t-\n").unwrap();
-        let found = manifest(&path).unwrap();
-        assert_eq!(found.get("a.wav").map(String::as_str), Some("hello there"));
-        std::fs::write(&path, "name\ttranscript\n").unwrap();
-        assert!(manifest(&path).is_err());
-        assert!(manifest(&folder.path().join("none.tsv")).unwrap().is_empty());
     }
 }

@@ -11,10 +11,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::audio::Recording;
-use crate::call::{Alternative, Outcome, Refusal, Target, final_words};
+use crate::call::{Alternative, Outcome, Refusal, final_words};
 use crate::compare::Word;
 use crate::plan::{SendAs, Uploads};
 use crate::program::Item;
+use crate::target::Target;
 use crate::view::View;
 
 /// Longest wait for a connection.

@@ -8,9 +8,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::audio::Recording;
-use crate::call::{Manner, Outcome, Target, call};
+use crate::call::{Manner, Outcome, call};
 use crate::latency::{Measure, Timed};
 use crate::plan::SendAs;
+use crate::target::Target;
 use crate::view::View;
 use crate::wav::Wav;
 

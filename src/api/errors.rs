@@ -37,6 +37,7 @@ impl From<AudioError> for ApiError {
     fn from(error: AudioError) -> Self {
         match error {
             AudioError::Unsupported { format } => ApiError::UnsupportedAudio(format),
+            AudioError::Unavailable { .. } => ApiError::ServiceUnavailable,
             _ => ApiError::CorruptAudio,
         }
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::auth::KeyUse;
 use super::socket::{Socket, is_upgrade};
 use super::{State, errors};
+use crate::audio::encoding::Form;
 use crate::error::ApiError;
 use crate::scheduler::admission::Overload;
 use crate::stream::actor::{Connected, FramesArrived, Setup, StreamActor};
@@ -49,9 +50,13 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let context = if crowded { served.longer(usual) } else { usual };
     let spec = super::audio_spec(&options.audio, false)?;
     let live = &state.config.stream;
-    let lanes = spec
-        .encoding
-        .map_or(1, |_| if spec.multichannel { usize::from(spec.channels) } else { 1 });
+    // A container says by itself how many channels it has.
+    let declared = spec.encoding.is_some_and(|encoding| !matches!(encoding.form(), Form::Container(_)));
+    let lanes = if declared && spec.multichannel {
+        usize::from(spec.channels)
+    } else {
+        1
+    };
     let request_id = errors::request_id(request);
     let info = StreamInfo {
         request_id,

@@ -145,9 +145,7 @@ impl Container {
             .name("hark-container".to_owned())
             .stack_size(STACK)
             .spawn(work)
-            .map_err(|_| AudioError::Undecodable {
-                reason: "no thread for its decoder could be started",
-            })?;
+            .map_err(|_| AudioError::Unavailable { what: "a thread" })?;
         Ok(Self {
             steps,
             bytes,

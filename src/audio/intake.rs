@@ -401,9 +401,7 @@ fn coded(format: Format, source: Source) -> Result<State, AudioError> {
 }
 
 fn spool_error(_: std::io::Error) -> AudioError {
-    AudioError::Undecodable {
-        reason: "it could not be kept on disk until its end",
-    }
+    AudioError::Unavailable { what: "room on disk" }
 }
 
 fn shape(format: PcmFormat) -> Shape {

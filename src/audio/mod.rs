@@ -79,6 +79,12 @@ pub enum AudioError {
         /// The channels asked for.
         channels: u16,
     },
+    /// What decoding needs of this machine could not be had: a thread, or room on disk.
+    #[error("{what} could not be had to decode the audio")]
+    Unavailable {
+        /// What was wanting.
+        what: &'static str,
+    },
     /// The resampler refused its parameters or a block: a fault of ours, not of the input.
     #[error("resampler: {reason}")]
     Resampler {

@@ -31,7 +31,8 @@ pub struct Traffic {
 
 /// The response time that 99 of 100 chunks are predicted to stay within, from the arrival of a chunk's last byte to the end of its step.
 ///
-/// `traffic`: one entry for each context, all with as many slices. `slowdown`: how much longer than at present steps take. `gap`: the step that fills every gap, zero if none does.
+/// `traffic`: one entry for each context, all with as many slices. `slowdown`: how much longer than at present steps take. `gap`: the step
+/// that fills every gap, zero if none does.
 /// Complexity: linear in slices and steps.
 pub fn p99(traffic: &[Traffic], cost: &CostTable, slowdown: f64, max_batch: usize, gap: Duration) -> Duration {
     let arrivals = arrivals(traffic);

@@ -310,12 +310,15 @@ impl Session {
 
     /// Gives bytes to the intake.
     fn take(&mut self, bytes: Bytes, at: Instant) {
-        self.pushed = self.pushed.saturating_add(bytes.len().try_into().unwrap_or(u64::MAX));
+        let before = self.intake.buffered_bytes();
+        self.intake.push(bytes);
+        // What the intake counts, since what it still holds is taken off again.
+        let cost = self.intake.buffered_bytes().saturating_sub(before);
+        self.pushed = self.pushed.saturating_add(cost.try_into().unwrap_or(u64::MAX));
         match self.arrivals.back_mut() {
             Some((end, last)) if at.saturating_duration_since(*last) < ARRIVAL_STEP => *end = self.pushed,
             _ => self.arrivals.push_back((self.pushed, at)),
         }
-        self.intake.push(bytes);
     }
 
     /// When the last byte decoded so far had arrived.

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::numbers::{count, real};
 use super::outcome::Outcome;
 use super::traffic::Call;
+use crate::numbers::{count, real};
 
 /// Largest difference from the measured value.
 const NEAR: f64 = 0.25;

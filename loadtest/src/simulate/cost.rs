@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use hark_pure::engine::cost::{BUCKETS, CostTable};
 use serde::{Deserialize, Serialize};
 
-use super::numbers::count;
 use crate::metrics::Scrape;
+use crate::numbers::count;
 
 /// Ratio at which steps beyond the last bound of the server's histogram end: twice that bound, where the server stops believing them.
 const BEYOND: f64 = 2.0;

@@ -17,8 +17,8 @@ use hark_pure::scheduler::placement::Seat;
 use hark_pure::units::{KeyId, StreamId};
 
 use super::cost::Table;
-use super::numbers::{Random, count, nanos, ratio, real};
 use super::sums::Sums;
+use crate::numbers::{Random, count, nanos, ratio, real};
 
 /// What all devices of a simulation have in common. Times are virtual nanoseconds.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ mod compared;
 mod cost;
 mod device;
 mod limits;
-mod numbers;
 mod outcome;
 mod search;
 mod sums;
@@ -26,13 +25,13 @@ use serde::Serialize;
 use self::compared::Compared;
 use self::cost::Table;
 use self::limits::{Limit, limits, sentence};
-use self::numbers::length;
 pub(crate) use self::outcome::Outcome;
 use self::outcome::grouped;
 use self::search::{Found, MOST_GPUS, MOST_STREAMS, Rows, fewest_gpus, most_streams};
 use self::traffic::{Scenario, ceiling, mix, simulate};
-use crate::call::Target;
 use crate::metrics::Scrape;
+use crate::numbers::length;
+use crate::target::Target;
 
 /// Growth of the load between the trials of the first row of a table, and of those after it.
 const GROWTH: [f64; 2] = [2.0, 1.03];

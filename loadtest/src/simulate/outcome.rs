@@ -7,11 +7,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::device::Device;
-use super::numbers::{count, ratio, real, whole};
 use super::sums::Sums;
 use super::traffic::Scenario;
 use crate::latency::{Measure, Summary};
 use crate::metrics::interpolated;
+use crate::numbers::{count, ratio, real, whole};
 
 /// Shares for which the curve has the largest response time.
 const SHARES: [f64; 11] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0];

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::cost::Table;
 use super::limits::sentence;
-use super::numbers::{length, real, whole};
 use super::outcome::{Outcome, grouped, rounded};
 use super::traffic::{Scenario, ceiling, simulate};
+use crate::numbers::{length, real, whole};
 
 /// The most streams are known up to this share of them.
 const RESOLUTION: f64 = 0.03;

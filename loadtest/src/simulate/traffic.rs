@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use super::cost::Table;
 use super::device::{Common, Device, Newcomer};
-use super::numbers::{Random, count, length, nanos, ratio, real, whole};
 use super::outcome::{FirstRefusal, Outcome};
 use super::sums::Sums;
+use crate::numbers::{Random, count, length, nanos, ratio, real, whole};
 
 /// Virtual time between two placements.
 const EPOCH: u64 = 100_000_000;

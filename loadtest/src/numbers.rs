@@ -1,12 +1,12 @@
-//! Conversions between whole and real numbers, and the random numbers of a simulation.
+//! Conversions between whole and real numbers, and random numbers that come again. Called by `simulate` and `plan`.
 
 /// Random numbers that are the same for the same seed (splitmix64, Steele and others 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The sequence number `part` of `seed`: parts do not depend on each other.
-    pub(super) fn new(seed: u64, part: u64) -> Self {
+    pub(crate) fn new(seed: u64, part: u64) -> Self {
         let mut mixed = Self(seed ^ part.wrapping_mul(0xd134_2543_de82_ef95));
         Self(mixed.next())
     }
@@ -20,43 +20,43 @@ impl Random {
     }
 
     /// 0 to 1, without 1.
-    pub(super) fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         ratio(self.next() >> 12, 1 << 52)
     }
 
     /// Exponentially distributed around `mean`.
-    pub(super) fn exponential(&mut self, mean: f64) -> f64 {
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
         -(1.0 - self.share()).ln() * mean
     }
 }
 
 /// `part / all`; 0 without any.
-pub(super) fn ratio(part: u64, all: u64) -> f64 {
+pub(crate) fn ratio(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { real(part) / real(all) }
 }
 
 #[expect(clippy::as_conversions, reason = "counts and virtual nanoseconds, far below 2^52 or exact enough")]
-pub(super) fn real(n: u64) -> f64 {
+pub(crate) fn real(n: u64) -> f64 {
     n as f64
 }
 
 #[expect(clippy::as_conversions, reason = "saturating conversion, cut to a whole number, is what is wanted")]
-pub(super) fn whole(x: f64) -> u64 {
+pub(crate) fn whole(x: f64) -> u64 {
     x as u64
 }
 
 /// A length or a number of things.
-pub(super) fn count(n: usize) -> u64 {
+pub(crate) fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// A number of things as a length.
-pub(super) fn length(n: u64) -> usize {
+pub(crate) fn length(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 /// Seconds as virtual nanoseconds.
-pub(super) fn nanos(seconds: f64) -> u64 {
+pub(crate) fn nanos(seconds: f64) -> u64 {
     whole(seconds * 1e9)
 }
 
