@@ -119,6 +119,17 @@ fn late_answers_among_many_streams_do_not_refuse_few() {
 }
 
 #[test]
+fn an_engine_that_serves_nobody_takes_a_stream_however_late_it_was() {
+    let (rules, cost, now) = (rules(), table(1.0, 0.1), Instant::now());
+    let mut admission = Admission::new(2, now);
+    admission.opened(Class::Live, 1);
+    (0..1_000).for_each(|_| admission.answered(true, now));
+    assert_eq!(admission.check(Class::Live, 1, &rules, &cost, now), Err(Refusal::NoCapacity));
+    admission.closed(Class::Live, 1);
+    assert_eq!(admission.check(Class::Live, 1, &rules, &cost, now), Ok(()));
+}
+
+#[test]
 fn streams_that_will_share_the_processors_are_foreseen() {
     let (rules, cost, now) = (rules(), table(1.0, 0.5), Instant::now());
     let alone = Admission::new(2, now).capacity(1, &rules, &cost, now);

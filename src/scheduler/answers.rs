@@ -13,6 +13,9 @@ const JUDGED: u64 = 200;
 /// Of so many answers one may be slow.
 const SLOW_OF: u64 = 100;
 
+/// Least part of the streams that is enough, however many answers are slow: those that stay tell whether it was.
+const LEAST: f64 = 0.9;
+
 /// Answers of about a second.
 #[derive(Debug)]
 struct Slice {
@@ -53,14 +56,15 @@ impl Answers {
     }
 
     /// The number of live streams that is enough, if more than one of a hundred answers was slow lately: the mean among which the slow ones
-    /// were, so that quick answers among fewer streams do not excuse more, less the share of slow answers beyond that one.
+    /// were, so that quick answers among fewer streams do not excuse more, less the share of slow answers beyond that one, a tenth at most.
+    /// One stream is never too many: where nobody is served, nothing would tell that it has become better.
     pub fn too_many(&mut self, now: Instant) -> Option<f64> {
         self.forget(now);
         let sum = |of: fn(&Slice) -> u64| self.slices.iter().map(of).sum::<u64>();
         let (all, slow) = (sum(|slice| slice.all), sum(|slice| slice.slow));
         let among = || ratio(sum(|slice| slice.among), slow);
         let beyond = || ratio(slow * SLOW_OF - all, all * SLOW_OF);
-        (all >= JUDGED && slow * SLOW_OF > all).then(|| among() * (1.0 - beyond()))
+        (all >= JUDGED && slow * SLOW_OF > all).then(|| (among() * (1.0 - beyond()).max(LEAST)).max(1.0))
     }
 
     fn forget(&mut self, now: Instant) {
@@ -97,9 +101,18 @@ mod tests {
     #[test]
     fn the_more_answers_are_slow_the_fewer_streams_are_enough() {
         let (mut answers, now) = (Answers::default(), Instant::now());
-        record(&mut answers, 690, false, 280, now);
-        record(&mut answers, 310, true, 280, now);
-        assert!(answers.too_many(now).is_some_and(|enough| (enough - 196.0).abs() < 1e-9));
+        record(&mut answers, 940, false, 280, now);
+        record(&mut answers, 60, true, 280, now);
+        assert!(answers.too_many(now).is_some_and(|enough| (enough - 266.0).abs() < 1e-9));
+        record(&mut answers, 1_000, true, 280, now);
+        assert!(answers.too_many(now).is_some_and(|enough| (enough - 252.0).abs() < 1e-9));
+    }
+
+    #[test]
+    fn one_stream_is_never_too_many() {
+        let (mut answers, now) = (Answers::default(), Instant::now());
+        record(&mut answers, 500, true, 1, now);
+        assert_eq!(answers.too_many(now), Some(1.0));
     }
 
     #[test]

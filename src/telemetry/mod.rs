@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Sends logs to standard error; `HARK_LOG` chooses what, default `info`.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("HARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let filter = EnvFilter::try_from_env("HARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,symphonia=error"));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
