@@ -22,6 +22,7 @@ pub mod scheduler {
     pub mod core;
     pub mod fair;
     pub mod forecast;
+    pub mod order;
     pub mod placement;
     pub mod policy;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Overload, Refusal};
 use super::fair::FairQueue;
+use super::order::{self, Step, Waiting};
 use super::policy::{self, Dispatch, FileWork, LiveWork, Next};
 use crate::engine::batch::{Batch, Chunk, Decoded, Slot};
 use crate::engine::cost::CostTable;
@@ -277,16 +278,19 @@ impl Core {
 
     /// The batch to step next, if there is anything to do. The engine must be free.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
-        let (context, mut ids) = self.live_candidates();
-        ids.truncate(self.in_time(context, ids.len(), now));
+        let step = self.live_step(now);
         let (file_context, most_files) = self.file_candidates();
-        let live = self.live_work(context, ids.len());
+        let live = self.live_work(step);
         let file = self.file_work(file_context, most_files, now);
         match policy::next(live, file, now, &self.rules.dispatch) {
             Next::Idle => None,
             Next::Live => {
+                let ids = self.streams_of(step);
                 let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
-                Some(Batch { context, chunks })
+                Some(Batch {
+                    context: step.context,
+                    chunks,
+                })
             }
             Next::File => {
                 let streams = &self.streams;
@@ -372,29 +376,21 @@ impl Core {
         self.streams.values().map(|stream| stream.queue.len()).sum()
     }
 
-    /// The streams of the most urgent context whose chunks may go into one step.
-    fn live_candidates(&self) -> (usize, Vec<StreamId>) {
-        let mut context = None;
-        let mut ids = Vec::new();
-        for &(_, id) in &self.ready_live {
-            let Some(stream) = self.streams.get(&id) else { continue };
-            if *context.get_or_insert(stream.context) == stream.context {
-                ids.push(id);
-            }
-            if ids.len() >= self.rules.max_batch {
-                break;
-            }
-        }
-        (context.unwrap_or(0), ids)
+    /// The live chunks that go into a step begun at `now`.
+    fn live_step(&self, now: Instant) -> Step {
+        // Chunks that are not among so many are not urgent.
+        let most = self.rules.max_batch * 2;
+        let waiting = self.ready_live.iter().take(most);
+        let waiting: Vec<Waiting> = waiting
+            .filter_map(|&(due, id)| Some((due, self.streams.get(&id)?.context)))
+            .collect();
+        order::next_step(&waiting, &self.cost, self.rules.max_batch, now)
     }
 
-    /// How many of the `most` chunks that are most urgent go into a step: as many as leave the first of them in time, or all if it is late in
-    /// any case.
-    fn in_time(&self, context: usize, most: usize, now: Instant) -> usize {
-        let left = self.ready_live.first().map(|&(due, _)| due.saturating_duration_since(now));
-        let fits = left.map_or(most, |left| self.cost.chunks_within(context, left, most));
-        let helps = left.is_some_and(|left| self.cost.predict(context, fits) <= left);
-        if helps { fits } else { most }
+    /// The streams whose chunks make up a step, by due time.
+    fn streams_of(&self, step: Step) -> Vec<StreamId> {
+        let is_in = |id: &StreamId| self.streams.get(id).is_some_and(|stream| stream.context == step.context);
+        self.ready_live.iter().map(|&(_, id)| id).filter(is_in).take(step.chunks).collect()
     }
 
     /// The context of the file whose turn it is, and how many files may go into one step.
@@ -409,15 +405,15 @@ impl Core {
         (context, most)
     }
 
-    fn live_work(&self, context: usize, chunks: usize) -> Option<LiveWork> {
+    fn live_work(&self, step: Step) -> Option<LiveWork> {
         let &(due, id) = self.ready_live.first()?;
         let since = self.streams.get(&id)?.queue.front()?.0.arrived;
         Some(LiveWork {
             due,
             since,
-            chunks,
-            ridge: self.cost.ridge(context, self.rules.max_batch),
-            step: self.cost.predict(context, chunks),
+            chunks: step.chunks,
+            ridge: self.cost.ridge(step.context, self.rules.max_batch),
+            step: self.cost.predict(step.context, step.chunks),
         })
     }
 

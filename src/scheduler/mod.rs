@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use actix::Addr;
-pub use hark_pure::scheduler::{admission, arrivals, core, fair, forecast, placement, policy};
+pub use hark_pure::scheduler::{admission, arrivals, core, fair, forecast, order, placement, policy};
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::actor::SchedulerActor;

@@ -35,8 +35,7 @@ fn rules() -> Rules {
 
 /// `fixed` for a step and `each` for a chunk, in tenths of a millisecond.
 fn table(fixed: u64, each: u64) -> CostTable {
-    let step = |size: usize| (fixed + each * u64::try_from(size).unwrap()) as f64 / 1e4;
-    CostTable::from_rows(vec![BUCKETS.map(step); 2])
+    CostTable::from_rows(vec![row((fixed, each)); 2])
 }
 
 fn piece(seq: u64, arrived: Instant) -> Piece {
@@ -234,35 +233,33 @@ proptest! {
         prop_assert!(world.longest(&live) <= ms(400), "{:?} of {} streams", world.longest(&live), live.len());
     }
 
-    /// When all chunks are there at once, the core meets all due times whenever any order and any parting into batches does.
+    /// When all chunks are there at once, the core meets all due times whenever any order and any parting into batches does, also where
+    /// contexts are mixed.
     #[test]
     fn due_times_are_met_whenever_an_order_meets_them(
-        ages in proptest::collection::vec(0..400_u64, 1..6),
+        chunks in proptest::collection::vec((0..400_u64, 0..2_usize), 1..7),
         max_batch in 1..4_usize,
-        fixed in 0..400_u64,
-        each in 50..600_u64,
+        costs in [(0..400_u64, 50..600_u64), (0..1_500, 20..1_000)],
     ) {
-        let now = later();
-        let cost = table(fixed, each);
-        let mut core = Core::new(Rules { max_batch, ..rules() }, cost.clone(), now);
+        let cost = CostTable::from_rows(costs.map(row).to_vec());
+        let dues: Vec<(Duration, usize)> = chunks.iter().map(|&(due, context)| (ms(due), context)).collect();
+        prop_assert!(meets_all(&dues, max_batch, &cost) || !feasible(&dues, Duration::ZERO, max_batch, &cost));
+    }
+
+    /// The same where due times were made from an order, with hardly any room in it.
+    #[test]
+    fn the_order_that_due_times_were_made_from_is_found(
+        steps in proptest::collection::vec((0..3_usize, proptest::collection::vec(prop_oneof![0..4_u64, 0..40_u64, Just(200)], 1..5)), 1..7),
+        costs in [(10..150_u64, 10..80_u64), (10..150, 10..80), (10..150, 10..80)],
+    ) {
+        let cost = CostTable::from_rows(costs.map(row).to_vec());
+        let mut end = Duration::ZERO;
         let mut dues = Vec::new();
-        for age in &ages {
-            // The admission of so slow an engine is not the question here.
-            core.admission = Admission::new(2, now);
-            let Ok(id) = core.register(Class::Live, 0, KeyId(0), now) else { return Ok(()) };
-            core.push(id, piece(0, now - ms(*age)), now).unwrap();
-            dues.push(ms(400 - age));
+        for (context, slack) in &steps {
+            end += cost.predict(*context, slack.len());
+            dues.extend(slack.iter().map(|more| (end + ms(*more), *context)));
         }
-        let mut time = Duration::ZERO;
-        let mut met = true;
-        while let Some(batch) = core.next_batch(now + time) {
-            let took = cost.predict(0, batch.chunks.len());
-            time += took;
-            let results = vec![Decoded::default(); batch.chunks.len()];
-            let deliveries = core.completed(batch, Some(results), took, now + time).deliveries;
-            met &= deliveries.iter().all(|delivery| delivery.late.is_zero());
-        }
-        prop_assert!(met || !feasible(&dues, Duration::ZERO, max_batch, &cost));
+        prop_assert!(meets_all(&dues, 4, &cost));
     }
 
     /// Every key gets its share by weight, every file of a key its turn.
@@ -334,17 +331,53 @@ proptest! {
     }
 }
 
-/// Whether the chunks with these due times can be stepped in time in any order and any batches.
-fn feasible(dues: &[Duration], time: Duration, max_batch: usize, cost: &CostTable) -> bool {
-    if dues.is_empty() {
+/// Steps of `fixed` for a step and `each` for a chunk, in tenths of a millisecond.
+fn row((fixed, each): (u64, u64)) -> [f64; BUCKETS.len()] {
+    BUCKETS.map(|size| (fixed + each * u64::try_from(size).unwrap()) as f64 / 1e4)
+}
+
+/// Whether the core steps chunks that are all there, of these due times and contexts, without making one late.
+fn meets_all(dues: &[(Duration, usize)], max_batch: usize, cost: &CostTable) -> bool {
+    let now = later();
+    let (budget, contexts) = (ms(1_000), 3);
+    let rules = Rules {
+        max_batch,
+        budget,
+        periods: vec![ms(320); contexts],
+        ..rules()
+    };
+    let mut core = Core::new(rules, cost.clone(), now);
+    for (due, context) in dues {
+        // The admission of so slow an engine is not the question here.
+        core.admission = Admission::new(contexts, now);
+        let id = core.register(Class::Live, *context, KeyId(0), now).unwrap();
+        core.push(id, piece(0, now + *due - budget), now).unwrap();
+    }
+    let mut time = Duration::ZERO;
+    let mut met = true;
+    while let Some(batch) = core.next_batch(now + time) {
+        let took = cost.predict(batch.context, batch.chunks.len());
+        time += took;
+        let results = vec![Decoded::default(); batch.chunks.len()];
+        let deliveries = core.completed(batch, Some(results), took, now + time).deliveries;
+        met &= deliveries.iter().all(|delivery| delivery.late.is_zero());
+    }
+    met
+}
+
+/// Whether chunks of these due times and contexts can be stepped in time in any order and any batches.
+fn feasible(chunks: &[(Duration, usize)], time: Duration, max_batch: usize, cost: &CostTable) -> bool {
+    if chunks.is_empty() {
         return true;
     }
-    (1_u32..1 << dues.len()).any(|chosen| {
-        let is_in = |n: usize| chosen & (1 << n) != 0;
-        let size = usize::try_from(chosen.count_ones()).unwrap();
-        let end = time + cost.predict(0, size);
-        let rest: Vec<Duration> = (0..dues.len()).filter(|&n| !is_in(n)).map(|n| dues[n]).collect();
-        size <= max_batch && (0..dues.len()).filter(|&n| is_in(n)).all(|n| end <= dues[n]) && feasible(&rest, end, max_batch, cost)
+    (1_u32..1 << chunks.len()).any(|chosen| {
+        let is_in = |n: &usize| chosen & (1 << n) != 0;
+        let taken: Vec<(Duration, usize)> = (0..chunks.len()).filter(is_in).map(|n| chunks[n]).collect();
+        let rest: Vec<(Duration, usize)> = (0..chunks.len()).filter(|n| !is_in(n)).map(|n| chunks[n]).collect();
+        let context = taken[0].1;
+        let end = time + cost.predict(context, taken.len());
+        let fits = taken.len() <= max_batch && taken.iter().all(|&(due, other)| end <= due && other == context);
+        fits && feasible(&rest, end, max_batch, cost)
     })
 }
 
