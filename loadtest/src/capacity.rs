@@ -93,6 +93,8 @@ pub(crate) struct Trial {
     pub(crate) failed: u64,
     /// Words not as in the reference run.
     pub(crate) words_wrong: u64,
+    /// The capacity that the server estimated while at least half of the streams were open, the latest reading.
+    pub(crate) estimated_by_server: Option<f64>,
     /// The server's own figures of the trial.
     pub(crate) server: Option<ServerFigures>,
 }
@@ -268,13 +270,32 @@ async fn attempt(scenario: &Scenario, stage: &Arc<Stage>, reference: &Reference,
     let before = Scrape::read(&stage.target).await;
     let view = Arc::new(View::new()?);
     let mut tally = Tally::new(&scenario, &stage.program, reference, false)?;
+    let mut estimate = None;
     // One refusal settles it.
-    live::run(&scenario, stage, &view, &mut tally, |tally| {
+    let run = live::run(&scenario, stage, &view, &mut tally, |tally| {
         tally.endings.refused > 0 || tally.endings.failed > 0
-    })
-    .await?;
+    });
+    tokio::select! {
+        ended = run => ended?,
+        () = watch(stage, streams, &mut estimate) => {}
+    }
     let server = metrics::between(before, &stage.target).await;
-    Ok(Trial::judge(streams, rule, &tally, server))
+    Ok(Trial {
+        estimated_by_server: estimate,
+        ..Trial::judge(streams, rule, &tally, server)
+    })
+}
+
+/// Keeps the server's estimate of its capacity up to date while at least half of the streams are open; does not end.
+async fn watch(stage: &Stage, streams: u32, estimate: &mut Option<f64>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Ok(scrape) = Scrape::read(&stage.target).await
+            && scrape.gauge(ACTIVE).is_some_and(|active| active >= f64::from(streams) / 2.0)
+        {
+            *estimate = scrape.gauge(ESTIMATE);
+        }
+    }
 }
 
 impl Trial {
@@ -322,6 +343,7 @@ impl Trial {
             refused: endings.refused,
             failed: endings.failed,
             words_wrong,
+            estimated_by_server: None,
             server: server.ok(),
         }
     }
@@ -332,7 +354,7 @@ fn is_own_fault(broken: &[String], refused: u64, own_lateness: Option<Summary>) 
     !broken.is_empty() && refused == 0 && own_lateness.is_some_and(|summary| summary.p99_ms > OWN_LATENESS_MS)
 }
 
-const HEAD: &str = "  streams  results     p50     p99     max    late     refused  failed   words wrong  our lateness p99";
+const HEAD: &str = "  streams  results     p50     p99     max    late     refused  failed   words wrong  our lateness p99  estimate";
 
 impl Display for Trial {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -352,7 +374,11 @@ impl Display for Trial {
         let lateness = self
             .own_lateness
             .map_or_else(|| "-".to_owned(), |summary| format!("{:.1} ms", summary.p99_ms));
-        write!(f, "{:12}{:8}{:14}{lateness:>18}  ", self.refused, self.failed, self.words_wrong)?;
+        write!(f, "{:12}{:8}{:14}{lateness:>18}", self.refused, self.failed, self.words_wrong)?;
+        let estimate = self
+            .estimated_by_server
+            .map_or_else(|| "-".to_owned(), |streams| format!("{streams:.0}"));
+        write!(f, "{estimate:>10}  ")?;
         match (self.broken.as_slice(), self.own_fault) {
             ([], _) => write!(f, "holds"),
             (broken, false) => write!(f, "does not hold: {}", broken.join(", ")),
@@ -481,6 +507,7 @@ mod tests {
             refused: 0,
             failed: 0,
             words_wrong: 0,
+            estimated_by_server: Some(9.0),
             server: None,
         };
         let mut found = Capacity {
@@ -501,7 +528,10 @@ mod tests {
             trials: vec![trial],
         };
         let table = found.table();
-        assert!(table.contains("50.0 ms  invalid, we were late ourselves: p99 500 ms"), "{table}");
+        assert!(
+            table.contains("50.0 ms         9  invalid, we were late ourselves: p99 500 ms"),
+            "{table}"
+        );
         assert!(
             table.contains("capacity  7 streams at least: with 8 we were late ourselves"),
             "{table}"

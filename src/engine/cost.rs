@@ -20,6 +20,13 @@ const FULL: f64 = 8.0;
 const LASTING_TRACKING: f64 = 0.001;
 /// Steps that a size must have been seen before its own mean counts as much as the engine's.
 const TRUST: f64 = 8.0;
+/// A batch of more than so many times the usual chunks tells nothing of its size.
+const USUAL: f64 = 2.0;
+/// Weight of a new step in the running mean of the chunks of steps.
+const USUAL_TRACKING: f64 = 0.02;
+/// Deviations of steps in service from what was predicted, as they were measured on processors shared with sockets: thought to be so until
+/// steps are seen.
+const USUAL_DEVIATIONS: [f64; 13] = [1.0, 0.85, 1.25, 0.95, 1.06, 0.75, 1.6, 0.92, 1.1, 0.85, 1.18, 0.98, 1.03];
 /// Drift from which on an alarm is due, up or down, and to which it must fall back before the next.
 const ALARM: [f64; 2] = [1.5, 1.25];
 /// Latest steps whose deviation from the prediction is kept.
@@ -50,6 +57,10 @@ pub struct CostTable {
     drift: f64,
     /// The same over a much longer time, by which alarms are raised.
     lasting: f64,
+    /// What it is thought to be at least for sizes that were not seen.
+    least: f64,
+    /// Running mean of the chunks of steps.
+    usual: f64,
     /// Running mean of the live streams in service at those steps.
     streams: f64,
     /// Share of the engine's processors that each live stream takes for other work than steps.
@@ -76,6 +87,8 @@ impl CostTable {
             rows: rows.into_iter().map(|row| row.map(cell)).collect(),
             drift: 1.0,
             lasting: 1.0,
+            least: 0.0,
+            usual: 1.0,
             streams: 0.0,
             beside: 0.0,
             alarmed: false,
@@ -103,6 +116,11 @@ impl CostTable {
             self.deviations.pop_front();
         }
         self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
+        // Far more chunks than usual come together when the engine was held up: such a step tells of that moment, and is a deviation.
+        self.usual += USUAL_TRACKING * (float(chunks) - self.usual);
+        if float(chunks) > 1.0 + USUAL * self.usual {
+            return false;
+        }
         let ratio = (took / baseline).min(DEVIATION_MOST);
         let weight = weight(chunks);
         self.drift += DRIFT_TRACKING * weight * (ratio - self.drift);
@@ -125,12 +143,14 @@ impl CostTable {
     }
 
     /// For an engine that shares its processors with the rest of the service. Before the first step is seen, steps are thought to take
-    /// `ratio` times what they took at warm-up. Each live stream takes the share `beside` of the processors for its socket and its audio,
+    /// `ratio` times what they took at warm-up, sizes that were not seen later on too, and to deviate as they usually do. Each live stream takes the share `beside` of the processors for its socket and its audio,
     /// which steps have to wait for.
     #[must_use]
     pub fn shared(mut self, ratio: f64, beside: f64) -> Self {
         self.drift = ratio;
+        self.least = ratio;
         self.beside = beside;
+        self.deviations.extend(USUAL_DEVIATIONS);
         self
     }
 
@@ -156,7 +176,7 @@ impl CostTable {
         self.alarmed
     }
 
-    /// Ratios of the latest steps to what was predicted for them, oldest first; empty before the first.
+    /// Ratios of the latest steps to what was predicted for them, oldest first; before the first what [`CostTable::shared`] thinks, or none.
     pub fn deviations(&self) -> impl ExactSizeIterator<Item = f64> {
         self.deviations.iter().copied()
     }
@@ -174,7 +194,7 @@ impl CostTable {
     /// Seconds of a size, as far as its own steps are trusted by them, otherwise by the drift of the engine.
     fn corrected(&self, cell: &Cell) -> f64 {
         let own = cell.seen / (cell.seen + TRUST);
-        cell.baseline * (own * cell.ratio + (1.0 - own) * self.drift)
+        cell.baseline * (own * cell.ratio + (1.0 - own) * self.drift.max(self.least))
     }
 
     fn interpolate(&self, context: usize, chunks: usize, value: impl Fn(&Cell) -> f64) -> f64 {
@@ -330,6 +350,27 @@ mod tests {
         assert!((table.slowdown(250) - 1.6).abs() < 0.01, "{}", table.slowdown(250));
         assert!((table.slowdown(20) - 1.0).abs() < 1e-9, "what is measured is not undercut");
         assert!((table.slowdown(5_000) - 8.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_large_batch_that_gathered_while_the_engine_was_held_up_is_not_the_price_of_its_size() {
+        let mut table = CostTable::linear(1, ms(1));
+        for n in 0..5_000 {
+            let (chunks, took) = if n % 50 == 0 { (16, ms(32)) } else { (4, ms(4)) };
+            table.observe(0, chunks, took);
+        }
+        assert!(near(table.predict(0, 16), ms(16)), "{:?}", table.predict(0, 16));
+        assert!(table.deviations().any(|ratio| ratio > 1.9), "but it is a deviation");
+        (0..500).for_each(|_| _ = table.observe(0, 16, ms(32)));
+        assert!(table.predict(0, 16) > ms(31), "where it is usual it is");
+    }
+
+    #[test]
+    fn sizes_that_were_not_seen_are_not_thought_cheaper_than_at_first() {
+        let mut table = CostTable::linear(1, ms(1)).shared(1.5, 0.0);
+        (0..20_000).for_each(|_| _ = table.observe(0, 4, ms(4)));
+        assert!(near(table.predict(0, 4), ms(4)));
+        assert!(near(table.predict(0, 64), ms(96)));
     }
 
     #[test]

@@ -30,6 +30,8 @@ const DISPLACED: f64 = 1.25;
 /// Processors that a live stream takes for its socket and its audio, and for the client that sends it if that runs beside (2.6 thousandths were
 /// measured at packets of 20 ms, with the load tester; about half of it is the server's).
 const BESIDE: f64 = 0.0026;
+/// How often each size of step is timed.
+const ROUNDS: usize = 5;
 /// Windows of whole utterances that a GPU is timed with at most.
 const WINDOWS: usize = 16;
 
@@ -352,8 +354,9 @@ fn face(model: Model, live: Option<usize>, file: usize) -> Served {
     }
 }
 
-/// Steps every context at every bucket size, so that nothing is slow the first time, and keeps the middle one of three times. Every step is
-/// of the streams whose turn was longest ago, as in service: their state lies in no cache.
+/// Steps every context at every bucket size, so that nothing is slow the first time, and keeps the middle one of five times, taken in rounds over
+/// all sizes: a moment in which the machine was slow must not become the price of a size. Every step is of the streams whose turn was longest
+/// ago, as in service: their state lies in no cache.
 fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Result<CostTable, OpenError> {
     let mut cost = CostTable::linear(encoder.contexts.len(), Duration::from_millis(10));
     let slots = engine.slots().max(1);
@@ -374,15 +377,21 @@ fn warm_up(engine: &mut dyn Engine, encoder: &Encoder, max_batch: usize) -> Resu
             let rest = usize::try_from(slots - turn.next).unwrap_or(usize::MAX);
             turn.step(engine, largest.min(rest))?;
         }
+        let mut times = [[Duration::ZERO; ROUNDS]; BUCKETS.len()];
+        for round in 0..ROUNDS {
+            for (times, &size) in times.iter_mut().zip(&BUCKETS).filter(|(_, size)| **size <= largest) {
+                let took = turn.step(engine, size)?;
+                times.iter_mut().skip(round).take(1).for_each(|time| *time = took);
+            }
+        }
         let mut per_chunk = Duration::ZERO;
-        for (bucket, &size) in BUCKETS.iter().enumerate() {
+        for (bucket, (mut times, &size)) in times.into_iter().zip(&BUCKETS).enumerate() {
             if size > largest {
                 cost.set(context, bucket, per_chunk * u32::try_from(size).unwrap_or(u32::MAX));
                 continue;
             }
-            let mut times = [turn.step(engine, size)?, turn.step(engine, size)?, turn.step(engine, size)?];
             times.sort_unstable();
-            let [_, took, _] = times;
+            let took = times.get(ROUNDS / 2).copied().unwrap_or_default();
             cost.set(context, bucket, took);
             per_chunk = took / u32::try_from(size).unwrap_or(1);
         }
