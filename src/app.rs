@@ -19,7 +19,7 @@ use crate::api::{self, State, middleware};
 use crate::config::Config;
 use crate::engine::served::Served;
 use crate::engine::worker::Worker;
-use crate::engine::{Choice, Device, Opened};
+use crate::engine::{Choice, Device, LmChoice, Opened};
 use crate::model::tokenizer::Tokenizer;
 use crate::prerecorded::fetch::Fetcher;
 use crate::scheduler::core::{Core, Rules};
@@ -35,7 +35,7 @@ use crate::units::SAMPLES_PER_FRAME;
 /// Kept free of the budget for what happens outside the engine: reading, decoding, sending.
 const MARGIN: Duration = Duration::from_millis(50);
 /// How long a live chunk may wait for its batch to grow while files use the engine.
-const LINGER: Duration = Duration::from_millis(10);
+const LINGER: Duration = Duration::from_millis(30);
 
 /// The server could not be started, or ended because its engine did.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ pub enum AppError {
 
 /// Starts for every device the engine's thread and the scheduler over it.
 pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<Served>), AppError> {
-    let Opened { devices, served } = opened;
+    let Opened { devices, served, .. } = opened;
     let default_context = served.live.unwrap_or(served.file);
     let mut started = Vec::with_capacity(devices.len());
     for (number, Device { engine, cost, max_batch }) in devices.into_iter().enumerate() {
@@ -112,6 +112,13 @@ pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
         slots: config.engine.slots,
         max_batch: config.engine.max_batch,
         gpu: config.gpu.clone(),
+        lm: match &config.models.lm {
+            Some(name) => LmChoice::Named {
+                name: name.clone(),
+                weight: config.models.lm_weight,
+            },
+            None => LmChoice::Own,
+        },
         threads: config.engine.threads.unwrap_or(0),
         groups: config.engine.groups,
     }

@@ -48,9 +48,6 @@ pub enum ApiError {
     /// The key is missing, malformed or unknown.
     #[error("Invalid credentials.")]
     InvalidAuth,
-    /// The key lacks the scope.
-    #[error("User does not have sufficient permissions.")]
-    InsufficientPermissions,
     /// No such path or id.
     #[error("The requested resource was not found.")]
     NotFound,
@@ -133,7 +130,6 @@ impl ApiError {
             ApiError::InvalidQuery(_) | ApiError::InvalidCallback => (400, "INVALID_QUERY_PARAMETER"),
             ApiError::Remote(_) => (400, "REMOTE_CONTENT_ERROR"),
             ApiError::InvalidAuth => (401, "INVALID_AUTH"),
-            ApiError::InsufficientPermissions => (401, "INSUFFICIENT_PERMISSIONS"),
             ApiError::NotFound => (404, "NOT_FOUND"),
             ApiError::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
             ApiError::RequestTimeout => (408, "Request Timeout"),
@@ -230,9 +226,13 @@ impl CloseReason {
     clippy::panic
 )]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const DOCUMENT: &str = include_str!("../docs/compatibility.md");
+    const OPENAPI: &str = include_str!("../docs/api/openapi.json");
+    const ASYNCAPI: &str = include_str!("../docs/api/asyncapi.json");
 
     fn all() -> Vec<ApiError> {
         vec![
@@ -248,7 +248,6 @@ mod tests {
             ApiError::NotAnUpgrade,
             ApiError::Remote(RemoteError::NotPublic),
             ApiError::InvalidAuth,
-            ApiError::InsufficientPermissions,
             ApiError::NotFound,
             ApiError::MethodNotAllowed,
             ApiError::RequestTimeout,
@@ -285,6 +284,33 @@ mod tests {
             );
             assert!(DOCUMENT.contains(&row), "no row {row}");
         }
+    }
+
+    #[test]
+    fn the_openapi_document_has_every_error_code_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let documented = document["components"]["responses"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(status, response)| {
+                let codes = &response["content"]["application/json"]["schema"]["allOf"][1]["properties"]["err_code"]["enum"];
+                let codes = codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned());
+                codes.map(|code| (status.parse().unwrap(), code)).collect::<Vec<(u16, String)>>()
+            });
+        let sent = all().into_iter().map(|error| (error.status(), error.code().to_owned()));
+        assert_eq!(documented.collect::<BTreeSet<_>>(), sent.collect::<BTreeSet<_>>());
+    }
+
+    #[test]
+    fn the_asyncapi_document_has_every_close_reason() {
+        let document: serde_json::Value = serde_json::from_str(ASYNCAPI).unwrap();
+        let documented = document["channels"]["listen"]["x-close-codes"].as_array().unwrap().iter();
+        let documented = documented.map(|close| (close["code"].as_u64().unwrap(), close["reason"].as_str().unwrap()));
+        let sent = CloseReason::ALL.iter().map(|reason| (u64::from(reason.code()), reason.text()));
+        // The socket itself sends these: broken frames, too large ones, no room for a large one.
+        let sent = sent.chain([1002, 1009, 1013].map(|code| (code, "")));
+        assert_eq!(documented.collect::<BTreeSet<_>>(), sent.collect::<BTreeSet<_>>());
     }
 
     #[test]

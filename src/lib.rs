@@ -4,7 +4,7 @@
 //! `docs/architecture.md` tells the way of a chunk through them.
 
 pub mod error;
-pub use hark_pure::units;
+pub use hark_pure::{terms, units};
 
 pub mod config;
 pub mod telemetry;

@@ -24,7 +24,7 @@ use std::process::Command;
 
 use hark::config::{self, GpuMode};
 use hark::engine::batch::{Batch, Token};
-use hark::engine::{Choice, Engine, EngineError};
+use hark::engine::{Choice, Engine, EngineError, LmChoice};
 use hark::gpu::GpuError;
 use hark::model::decode::Strategy;
 use rig::{Model, Rig, audio, chunk, cut, run, slot};
@@ -430,6 +430,7 @@ fn the_sample_call_gives_the_words_of_the_processor() {
             look_ahead: None,
             slots: Some(2),
             max_batch: Some(1),
+            lm: LmChoice::Own,
             threads: 0,
             groups: 1,
             gpu: config::Gpu {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 /// Modules that each top-level module may name, besides itself.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("units", &[]),
+    ("terms", &[]),
     ("error", &["wire"]),
     ("config", &["units", "error"]),
     ("telemetry", &["units", "error"]),
@@ -23,8 +24,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("text", &["units", "error", "config", "telemetry", "wire"]),
     ("gpu", &["units", "error"]),
     ("ops", &["gpu", "units", "error"]),
-    ("model", &["ops", "gpu", "units", "error", "config", "telemetry", "engine::batch"]),
-    ("engine", &["model", "ops", "gpu", "wire", "units", "error", "config", "telemetry"]),
+    (
+        "model",
+        &["ops", "gpu", "units", "terms", "error", "config", "telemetry", "engine::batch"],
+    ),
+    (
+        "engine",
+        &["model", "ops", "gpu", "wire", "units", "terms", "error", "config", "telemetry"],
+    ),
     (
         "scheduler",
         &[
@@ -32,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "engine::cost",
             "engine::worker",
             "units",
+            "terms",
             "error",
             "config",
             "telemetry",
@@ -46,6 +54,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "text",
             "wire",
             "units",
+            "terms",
             "error",
             "config",
             "telemetry",
@@ -60,6 +69,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "text",
             "wire",
             "units",
+            "terms",
             "error",
             "config",
             "telemetry",
@@ -77,6 +87,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "text",
             "wire",
             "units",
+            "terms",
             "error",
             "config",
             "telemetry",
@@ -85,6 +96,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 fn sources() -> BTreeMap<PathBuf, String> {
+    sources_in("src")
+}
+
+/// Rust files of a folder by path, with their text.
+fn sources_in(folder: &str) -> BTreeMap<PathBuf, String> {
     fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -96,7 +112,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
         }
     }
     let mut found = BTreeMap::new();
-    walk(&root().join("src"), &mut found);
+    walk(&root().join(folder), &mut found);
     assert!(found.len() > 40, "the sources were not found");
     found
 }
@@ -238,6 +254,111 @@ fn every_metric_is_documented() {
     for (name, kind, meaning) in hark::telemetry::metrics::TABLE {
         let row = format!("| `{name}` | {kind} | {meaning} |");
         assert!(operations.contains(&row), "docs/operations.md lacks the row\n{row}");
+    }
+}
+
+/// Which tests there are: module path of each file, as `wire::query::tests` or `tests/live.rs::results`, and its text.
+fn test_modules() -> Vec<(String, String)> {
+    let named = |folder: &str| {
+        let files = sources_in(folder).into_iter();
+        let files = files.map(|(path, text)| (path.strip_prefix(root().join(folder)).unwrap().with_extension(""), text));
+        files
+            .map(|(path, text)| {
+                let parts = path.iter().filter(|part| *part != "mod");
+                let parts: Vec<String> = parts.map(|part| part.to_string_lossy().replace("_tests", "::tests")).collect();
+                (parts.join("::"), text)
+            })
+            .collect::<Vec<_>>()
+    };
+    let over_sockets = named("tests").into_iter().map(|(module, text)| {
+        let (file, rest) = module.split_once("::").map_or((module.as_str(), ""), |(file, rest)| (file, rest));
+        (format!("tests/{file}.rs::{rest}").trim_end_matches("::").to_owned(), text)
+    });
+    named("src").into_iter().chain(over_sockets).collect()
+}
+
+/// True if a file on the way to that path has a test function of its name.
+fn is_test(reference: &str, modules: &[(String, String)]) -> bool {
+    let Some((place, name)) = reference.rsplit_once("::") else {
+        return false;
+    };
+    modules.iter().any(|(module, text)| {
+        let on_the_way = place
+            .strip_prefix(module.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+        on_the_way
+            && text.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
+                let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+                attributes.contains("#[test]") || attributes.contains("#[tokio::test")
+            })
+    })
+}
+
+/// What stands between backticks in a line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_row_of_the_compatibility_page_names_a_test_that_exists() {
+    let page = fs::read_to_string(root().join("docs/compatibility.md")).unwrap();
+    let modules = test_modules();
+    let short: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("Short forms"))
+        .flat_map(quoted)
+        .collect();
+    let whole = |reference: &str| {
+        let form = short
+            .chunks_exact(2)
+            .find_map(|form| Some(format!("{}::{}", form[1], reference.strip_prefix(form[0])?.strip_prefix("::")?)));
+        form.unwrap_or_else(|| reference.to_owned())
+    };
+    let mut broken = Vec::new();
+    let mut rows = 0;
+    // Whether the row above has a test, which is what "same" means.
+    let mut above = false;
+    let lines: Vec<&str> = page.lines().collect();
+    for (n, line) in lines.iter().enumerate() {
+        if line.starts_with("Short forms") || line.starts_with("**Tests**") {
+            continue;
+        }
+        let references: Vec<&str> = quoted(line).filter(|text| text.contains("::")).collect();
+        for reference in &references {
+            if !is_test(&whole(reference), &modules) {
+                broken.push(format!("line {}: there is no test {reference}", n + 1));
+            }
+        }
+        if !line.starts_with('|') || line.starts_with("|---") {
+            above &= line.starts_with('|');
+            continue;
+        }
+        let last = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim();
+        if lines.get(n + 1).is_some_and(|next| next.starts_with("|---")) {
+            if last != "Test" {
+                broken.push(format!("line {}: the table has no column of tests", n + 1));
+            }
+            above = false;
+            continue;
+        }
+        rows += 1;
+        above = quoted(last).any(|text| text.contains("::")) || (above && last.starts_with("same"));
+        if !above {
+            broken.push(format!("line {}: no test: {line}", n + 1));
+        }
+    }
+    assert!(rows > 80, "only {rows} rows were found");
+    assert!(broken.is_empty(), "docs/compatibility.md:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_metric_has_a_row_of_the_compatibility_page() {
+    let page = fs::read_to_string(root().join("docs/compatibility.md")).unwrap();
+    let families = hark::telemetry::compatible::Compatible::default().render(1, Some(1));
+    let families = families.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let ours = hark::telemetry::metrics::TABLE.iter().map(|(name, _, _)| *name);
+    for name in families.chain(ours) {
+        assert!(page.contains(&format!("\n| `{name}` | ")), "no row for {name}");
     }
 }
 

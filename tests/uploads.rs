@@ -20,7 +20,7 @@ mod remote;
 
 use common::audio::{SAMPLES, Sample, Tape, Wav, random};
 use common::client::{self, number, text, transcribe};
-use common::{Server, Setup, fixture, request_id, word_at};
+use common::{Server, Setup, fixture, request_id, schema, word_at};
 use reqwest::header::HeaderMap;
 use reqwest::{Body, Client, Method};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn server_in_a_process_of_its_own() {
     common::serve_as_child();
 }
 
-/// An answer.
+/// An answer, which is as documented.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -43,12 +43,11 @@ struct Answer {
 impl Answer {
     async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let path = response.url().path().to_owned();
         let text = response.text().await.unwrap();
-        Self {
-            status,
-            headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        }
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        schema::assert_answer(&path, status, headers["content-type"].to_str().unwrap(), &body);
+        Self { status, headers, body }
     }
 
     /// The first alternative of a channel.
@@ -370,6 +369,24 @@ async fn subtitles_come_by_query_or_accept_header() {
         (refused.status, &refused.body["err_code"]),
         (400, &json!("INVALID_QUERY_PARAMETER"))
     );
+}
+
+#[tokio::test]
+async fn an_engine_that_favours_no_terms_says_so() {
+    let server = Server::start();
+    for (query, parameter) in [
+        ("model=nova-3&keyterm=hark", "keyterm"),
+        ("model=nova-2-phonecall&keywords=hark:2", "keywords"),
+    ] {
+        let answer = post(&server, query, tape(16_000).wav(Wav::default())).await;
+        let warning = &answer.body["metadata"]["warnings"][0];
+        assert_eq!(
+            (&warning["parameter"], &warning["type"]),
+            (&json!(parameter), &json!("unsupported_feature"))
+        );
+    }
+    let without = post(&server, "", tape(16_000).wav(Wav::default())).await;
+    assert!(without.body["metadata"].get("warnings").is_none());
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn at_once(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 2
         rows: &rows,
         commit: true,
         end: true,
+        terms: None,
         decoded: &mut decoded,
     }]);
     decoded.fixed
@@ -78,6 +79,7 @@ fn streamed(network: &Network, decoder: &Decoder, audio: &[f32], context: [i32; 
             rows: encoded.rows,
             commit: end,
             end,
+            terms: None,
             decoded: &mut decoded,
         }]);
         tokens.extend(decoded.fixed);

@@ -284,6 +284,7 @@ impl Bench<'_> {
             start: number == 0,
             end,
             commit: false,
+            terms: None,
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::{srt, vtt};
 use crate::units::{KeyId, Samples};
 use crate::wire::models::ModelRef;
-use crate::wire::prerecorded::FileRequest;
+use crate::wire::prerecorded::{FileRequest, Warning};
 use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
+use crate::wire::vocabulary::takes_keyterms;
 use crate::wire::{ids, json};
 
 /// Most bytes of a JSON body that names an address.
@@ -55,6 +56,7 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     let model = state
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+    options.changes.format_if(state.served.hears_english(options.language.as_deref()));
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
@@ -75,7 +77,7 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
         limit,
         state.config.limits.request_timeout,
     );
-    let plan = super::file_plan(&state.served, &state.config, key);
+    let plan = super::file_plan(&state.served, &state.config, key, options.terms());
     let is_json = request
         .headers()
         .get(CONTENT_TYPE)
@@ -119,11 +121,31 @@ fn respond(
     heard: &Heard,
     rewrite: &Rewrite,
 ) -> String {
+    let request_id = errors::request_id(request);
+    let mut warnings = Vec::new();
+    if !state.served.favours && !options.favoured.is_empty() {
+        tracing::warn!(%request_id, "{}", super::UNFAVOURED);
+        let keyterms = takes_keyterms(options.model.as_deref());
+        warnings.push(Warning {
+            parameter: if keyterms { "keyterm" } else { "keywords" },
+            kind: "unsupported_feature",
+            message: super::UNFAVOURED,
+        });
+    }
+    let is_english = state.served.hears_english(options.language.as_deref());
+    if !is_english && !options.changes.redact.is_empty() {
+        warnings.push(Warning {
+            parameter: "redact",
+            kind: "unsupported_language",
+            message: "Redaction knows English words only.",
+        });
+    }
     let file = FileRequest {
-        request_id: errors::request_id(request),
+        request_id,
         sha256: heard.sha256.clone(),
         created: ids::timestamp(created),
         model,
+        warnings,
         tags: options.tags,
         extra: options.extra,
     };

@@ -42,9 +42,10 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         return Err(ApiError::NotAnUpgrade);
     }
     let (key, counted) = state.admit(request, Kind::Stream)?;
-    let options = parse_live(request.query_string())?;
+    let mut options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+    options.changes.format_if(served.hears_english(options.language.as_deref()));
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
@@ -58,10 +59,14 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         1
     };
     let request_id = errors::request_id(request);
+    if !served.favours && !options.favoured.is_empty() {
+        tracing::warn!(%request_id, "{}", super::UNFAVOURED);
+    }
     let info = StreamInfo {
         request_id,
         created: ids::timestamp(SystemTime::now()),
         model,
+        favours: served.favours,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let session = Session::new(

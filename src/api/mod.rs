@@ -1,6 +1,7 @@
 //! The compatible HTTP and WebSocket interface.
 
 pub mod auth;
+pub mod docs;
 pub mod errors;
 pub mod health;
 pub mod info;
@@ -33,6 +34,7 @@ use crate::stream::actor::StreamActor;
 use crate::stream::pipe::Budget;
 use crate::stream::session::LiveRules;
 use crate::telemetry::compatible::{Compatible, Kind};
+use crate::terms::Terms;
 use crate::units::{KeyId, MODEL_RATE, Millis, Samples};
 use crate::wire::query::DeclaredAudio;
 
@@ -89,8 +91,11 @@ impl State {
     }
 }
 
-/// How a file is worked on by the model that is served.
-pub fn file_plan(served: &Served, config: &Config, key: KeyId) -> Plan {
+/// Why a request's terms have no effect.
+pub const UNFAVOURED: &str = "This server cannot favour terms with this model; they have no effect.";
+
+/// How a file is worked on by the model that is served. `terms`: what to favour, with weights, if that can be done.
+pub fn file_plan<'a>(served: &Served, config: &Config, key: KeyId, terms: impl IntoIterator<Item = (&'a str, f32)>) -> Plan {
     let cut = match served.live {
         Some(_) => Cut::Chunks {
             right: served.right(served.file),
@@ -104,6 +109,7 @@ pub fn file_plan(served: &Served, config: &Config, key: KeyId) -> Plan {
         key,
         in_flight: config.files.windows_in_flight,
         longest,
+        terms: if served.favours { Terms::new(terms).map(Arc::new) } else { None },
     }
 }
 
@@ -137,16 +143,20 @@ pub fn audio_spec(declared: &DeclaredAudio, whole: bool) -> Result<AudioSpec, Ap
 /// All routes; `base` is the configured prefix, `/v1`.
 pub fn routes(config: &mut web::ServiceConfig, base: &str) {
     let page = |path: &str, get: Route| web::resource(path).route(get).default_service(web::to(info::method_not_allowed));
+    // The pages outside the prefix come first: an empty prefix would take them all.
     config
+        .service(page("/metrics", web::get().to(info::metrics)))
+        .service(page("/openapi.json", web::get().to(docs::openapi)))
+        .service(page("/asyncapi.json", web::get().to(docs::asyncapi)))
+        .service(page("/docs", web::get().to(docs::page)))
         .service(
             web::scope(base)
                 .service(page("/listen", web::get().to(listen_ws::listen)).route(web::post().to(listen_rest::listen)))
                 .service(page("/models", web::get().to(info::models)))
-                .service(page("/models/{id}", web::get().to(info::model)))
+                .service(page("/models/{uuid}", web::get().to(info::model)))
                 .service(page("/status", web::get().to(info::status)))
                 .service(page("/status/engine", web::get().to(info::engine)))
                 .default_service(web::to(info::not_found)),
         )
-        .service(page("/metrics", web::get().to(info::metrics)))
         .default_service(web::to(info::not_found));
 }

@@ -29,6 +29,7 @@ use crate::telemetry::compatible::Compatible;
 use crate::text::words::Vocabulary;
 use crate::units::KeyId;
 use crate::wire::query::parse_live;
+use crate::wire::vocabulary::USUAL_WEIGHT;
 
 /// Bytes of one message: 20 ms of 16-bit audio at 16 kHz.
 const MESSAGE: usize = 640;
@@ -36,12 +37,14 @@ const MESSAGE: usize = 640;
 /// Words and duration in seconds of a file.
 pub(super) async fn transcribe(
     file: &Path,
+    keyterms: &[String],
     config: &Config,
     scheduler: &Handle,
     served: &Served,
 ) -> anyhow::Result<(Vec<SpokenWord>, f64)> {
     let context = served.live.ok_or_else(|| anyhow!("the model {} cannot stream", served.name))?;
-    let options = parse_live("")?;
+    let mut options = parse_live("")?;
+    options.favoured = keyterms.iter().map(|term| (term.clone(), USUAL_WEIGHT)).collect();
     let spec = AudioSpec {
         encoding: None,
         rate: None,
@@ -53,6 +56,7 @@ pub(super) async fn transcribe(
         request_id: Uuid::now_v7(),
         created: String::new(),
         model: served.select(None, None, None)?,
+        favours: served.favours,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let rules = api::live_rules(&config.stream, served.right(context));

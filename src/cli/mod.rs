@@ -77,6 +77,9 @@ struct TranscribeArguments {
     /// Context in encoder frames, one of the model's.
     #[arg(long, value_name = "LEFT,RIGHT", value_parser = models::parse_context)]
     context: Option<[i32; 2]>,
+    /// Word or phrase to favour; may be given again.
+    #[arg(long, value_name = "PHRASE")]
+    keyterm: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,7 @@ use crate::scheduler::Handle;
 use crate::text::subtitles::{Spoken, srt, vtt};
 use crate::text::words::Word;
 use crate::units::KeyId;
+use crate::wire::vocabulary::USUAL_WEIGHT;
 use crate::{api, app};
 
 /// Bytes read from a file at a time.
@@ -65,11 +66,14 @@ pub(super) fn run(arguments: &TranscribeArguments, config: &Config) -> anyhow::R
     let opened = engine::open(&config.models.dir, &choice)?;
     actix_web::rt::System::new().block_on(async {
         let (scheduler, served) = app::start_engine(opened, config)?;
+        if !served.favours && !arguments.keyterm.is_empty() {
+            tracing::warn!("{}", api::UNFAVOURED);
+        }
         let bar = progress(arguments.files.len());
         let mut failed = false;
         let (scheduler, served, bar) = (&scheduler, &served, &bar);
         let work = arguments.files.iter().map(|file| async move {
-            let result = one(file, arguments.live, config, scheduler, served).await;
+            let result = one(file, arguments, config, scheduler, served).await;
             bar.inc(1);
             (file, result)
         });
@@ -89,9 +93,15 @@ pub(super) fn run(arguments: &TranscribeArguments, config: &Config) -> anyhow::R
     })
 }
 
-async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handle, served: &Served) -> anyhow::Result<Transcript> {
-    let (words, duration) = if through_live {
-        live::transcribe(file, config, scheduler, served).await?
+async fn one(
+    file: &Path,
+    arguments: &TranscribeArguments,
+    config: &Config,
+    scheduler: &Handle,
+    served: &Served,
+) -> anyhow::Result<Transcript> {
+    let (words, duration) = if arguments.live {
+        live::transcribe(file, &arguments.keyterm, config, scheduler, served).await?
     } else {
         let spec = AudioSpec {
             encoding: None,
@@ -100,7 +110,8 @@ async fn one(file: &Path, through_live: bool, config: &Config, scheduler: &Handl
             multichannel: false,
             whole: true,
         };
-        let plan = api::file_plan(served, config, KeyId::default());
+        let favoured = arguments.keyterm.iter().map(|term| (term.as_str(), USUAL_WEIGHT));
+        let plan = api::file_plan(served, config, KeyId::default(), favoured);
         let heard = transcribe(read(file)?, spec, plan, scheduler, |_| ()).await?;
         let tokens = heard.lanes.first().map(Vec::as_slice).unwrap_or_default();
         let words = assemble::lane(tokens, heard.duration, served.vocabulary.as_ref());
@@ -158,7 +169,7 @@ fn shown(transcript: &Transcript, arguments: &TranscribeArguments) -> String {
     }
 }
 
-fn progress(files: usize) -> ProgressBar {
+pub(super) fn progress(files: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

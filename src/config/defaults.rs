@@ -35,6 +35,8 @@ impl Default for Models {
             dir: PathBuf::from("models"),
             default: None,
             look_ahead: None,
+            lm: None,
+            lm_weight: None,
         }
     }
 }

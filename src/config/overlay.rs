@@ -99,8 +99,17 @@ fn value(text: &str, default: Option<&Value>) -> Result<Value, String> {
             .map(Value::Boolean)
             .map_err(|_| format!("{text:?} is neither true nor false")),
         Some(_) => Err("this key can only be set in a file".to_owned()),
-        None => Ok(number().unwrap_or_else(|_: String| Value::String(text.to_owned()))),
+        None => Ok(number()
+            .ok()
+            .or_else(|| fraction(text))
+            .unwrap_or_else(|| Value::String(text.to_owned()))),
     }
+}
+
+/// A number such as `0.7`; `nan` and `1e5` may be names.
+fn fraction(text: &str) -> Option<Value> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain).map(Value::Float)
 }
 
 fn find<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {

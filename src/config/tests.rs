@@ -38,6 +38,8 @@ fn full() -> Config {
     config.gpu.nvrtc = Some("a".into());
     config.gpu.cache = Some("a".into());
     config.models.look_ahead = Some(1);
+    config.models.lm = Some("a".into());
+    config.models.lm_weight = Some(1.0);
     config.engine.threads = Some(2);
     config.limits.active_requests = Some(100);
     config.limits.engine_active_requests = Some(100);
@@ -208,6 +210,19 @@ fn ranges_hold_at_their_ends() {
             .unwrap_err()
             .starts_with("server.tls_cert")
     );
+}
+
+#[test]
+fn the_weight_of_a_language_model_needs_one() {
+    let weight = |weight| with_env(&[("HARK_MODELS__LM", "orders"), ("HARK_MODELS__LM_WEIGHT", weight)]);
+    for (text, wanted) in [("0", 0.0), ("0.7", 0.7), ("100", 100.0)] {
+        assert_eq!(weight(text).unwrap().models.lm_weight, Some(wanted), "{text}");
+    }
+    for text in ["100.1", "-1", "nan", "much"] {
+        assert!(weight(text).is_err(), "{text}");
+    }
+    let error = with_env(&[("HARK_MODELS__LM_WEIGHT", "0.7")]).unwrap_err();
+    assert_eq!(error, "models.lm_weight: is only used with models.lm");
 }
 
 #[test]

@@ -50,6 +50,10 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     authorisation(auth, &server.host)?;
 
     optional("models.look_ahead", models.look_ahead, 0..=1_000)?;
+    optional("models.lm_weight", models.lm_weight, 0.0..=100.0)?;
+    if models.lm_weight.is_some() && models.lm.is_none() {
+        return Err(invalid("models.lm_weight", "is only used with models.lm"));
+    }
     optional("engine.threads", engine.threads, 1..=1_024)?;
     optional("engine.slots", engine.slots, 1..=65_536)?;
     optional("engine.max_batch", engine.max_batch, 1..=4_096)?;

@@ -1,5 +1,8 @@
 //! The plain data that passes between the scheduler and the engine: no tensors, no actors.
 
+use std::sync::Arc;
+
+use crate::terms::Terms;
 use crate::units::{Frames, StreamId};
 
 /// Where a stream's state lives in the engine, and which occupant of that place is meant.
@@ -41,6 +44,8 @@ pub struct Chunk {
     pub end: bool,
     /// Fix the best hypothesis after this chunk: a pause ends here.
     pub commit: bool,
+    /// Terms that the search favours from this chunk on, if any.
+    pub terms: Option<Arc<Terms>>,
 }
 
 /// Chunks that go through the network together; all use the same context.

@@ -73,6 +73,7 @@ fn run(
             rows: &[],
             commit: chunk.commit,
             end: chunk.end,
+            terms: chunk.terms.as_ref(),
             decoded,
         });
     }

@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use self::open::settings;
 pub use hark_pure::engine::{batch, cost};
 
-pub use self::open::{Choice, Device, Opened, open};
+pub use self::open::{Choice, Device, LmChoice, Opened, open};
 
 use self::batch::{Batch, Decoded};
 

@@ -70,6 +70,7 @@ fn chunk(slot: Slot, seq: u64, samples: &[f32], start: bool, end: bool) -> Chunk
         start,
         end,
         commit: false,
+        terms: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::gpu::{Gpu, GpuError, Settings};
 use crate::model::arch::Encoder;
 use crate::model::decode::beam::BeamOptions;
 use crate::model::decode::confidence::Confidence;
-use crate::model::decode::{DecodeError, Decoder, Strategy};
+use crate::model::decode::{DecodeError, Decoder, Reads, Strategy};
 use crate::model::lm::{LmError, NgramModel};
 use crate::model::manifest::Head;
 use crate::model::network::{Network, NetworkError};
@@ -50,10 +50,29 @@ pub struct Choice {
     pub max_batch: Option<usize>,
     /// Whether a GPU is used, and which.
     pub gpu: config::Gpu,
+    /// Which language model helps a CTC head.
+    pub lm: LmChoice,
     /// Threads that compute; 0 for one per core.
     pub threads: usize,
     /// Groups of them on the processor, each with an engine of its own; at least one.
     pub groups: usize,
+}
+
+/// Which language model helps a CTC head.
+#[derive(Clone, Debug, Default)]
+pub enum LmChoice {
+    /// The model's own, if it has one.
+    #[default]
+    Own,
+    /// None.
+    Without,
+    /// One of the models directory in place of the model's own.
+    Named {
+        /// Its name.
+        name: String,
+        /// Factor of its natural log-probabilities; that of the model's own, or the usual, if none.
+        weight: Option<f32>,
+    },
 }
 
 /// A model that is ready on every device.
@@ -62,6 +81,8 @@ pub struct Opened {
     pub devices: Vec<Device>,
     /// The model's public face.
     pub served: Served,
+    /// The language model that helps it.
+    pub lm: Option<Arc<NgramModel>>,
 }
 
 /// An engine that is ready to step: a GPU, or a group of the processor's threads.
@@ -106,6 +127,12 @@ pub enum OpenError {
     /// The language model cannot be used.
     #[error("the language model cannot be used")]
     LanguageModel(#[from] LmError),
+    /// The language model's name cannot be one.
+    #[error("the language model cannot be used")]
+    LanguageModelName(#[source] StoreError),
+    /// The head that decodes takes no language model.
+    #[error("the model {0} decodes with its transducer, which takes no language model")]
+    WithoutCtc(String),
     /// A GPU is required and cannot be used.
     #[cfg(feature = "cuda")]
     #[error("a GPU is required and cannot be used")]
@@ -145,7 +172,9 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let default = asked.or(near).or_else(|| find(model.manifest.default_context)).unwrap_or(0);
     let live = (encoder.streams() && model.manifest.live).then_some(default);
     let file = asked.unwrap_or_else(|| longest(&encoder, default));
-    let decoder = Arc::new(decoder(&model)?);
+    let lm = language_model(models, &model, &choice.lm)?;
+    let opened_lm = lm.as_ref().map(|(_, lm)| Arc::clone(lm));
+    let decoder = Arc::new(decoder(&model, lm)?);
     // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
     rayon::ThreadPoolBuilder::new()
         .num_threads(choice.threads)
@@ -157,6 +186,8 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
         engines if engines.is_empty() => (on_processor(&model, &decoder, choice)?, 1),
         engines => (engines, WINDOWS),
     };
+    // A GPU takes the best tokens by itself, unless the search wants the whole distribution.
+    let favours = windows == 1 || decoder.reads() == Reads::LogProbs;
     // The other groups' streams are as many as the own.
     let beside = BESIDE * float(engines.len()) / float(rayon::current_num_threads());
     let mut devices = Vec::with_capacity(engines.len());
@@ -172,7 +203,8 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     }
     Ok(Opened {
         devices,
-        served: face(model, live, file),
+        served: face(model, live, file, favours),
+        lm: opened_lm,
     })
 }
 
@@ -315,29 +347,43 @@ fn longest(encoder: &Encoder, default: usize) -> usize {
         .map_or(default, |(index, _)| index)
 }
 
-/// The decoder that the model's manifest asks for.
-fn decoder(model: &Model) -> Result<Decoder, OpenError> {
-    let lm = model.manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref());
-    let strategy = match (model.manifest.head(), lm, &model.lm) {
-        (Head::Transducer, _, _) => Strategy::Transducer,
-        (Head::Ctc, Some(settings), Some(file)) => {
-            let options = BeamOptions {
-                width: settings.beam_width,
-                lm_weight: settings.weight,
-                word_bonus: settings.word_bonus,
-                unknown_penalty: settings.unknown_penalty,
-                ..BeamOptions::default()
-            };
-            Strategy::CtcBeam(options, Some(Arc::new(NgramModel::open(file)?)))
+/// The language model that helps, and how much it counts.
+fn language_model(models: &Path, model: &Model, choice: &LmChoice) -> Result<Option<(BeamOptions, Arc<NgramModel>)>, OpenError> {
+    let manifest = &model.manifest;
+    let own = manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref());
+    let mut options = own.map_or_else(BeamOptions::default, |settings| BeamOptions {
+        width: settings.beam_width,
+        lm_weight: settings.weight,
+        word_bonus: settings.word_bonus,
+        unknown_penalty: settings.unknown_penalty,
+        ..BeamOptions::default()
+    });
+    let file = match choice {
+        LmChoice::Own => model.lm.clone(),
+        LmChoice::Without => None,
+        LmChoice::Named { .. } if manifest.head() != Head::Ctc => return Err(OpenError::WithoutCtc(manifest.name.clone())),
+        LmChoice::Named { name, weight } => {
+            options.lm_weight = weight.unwrap_or(options.lm_weight);
+            Some(store::lm_file(models, name).map_err(OpenError::LanguageModelName)?)
         }
-        (Head::Ctc, _, _) => Strategy::Ctc,
+    };
+    let Some(file) = file else { return Ok(None) };
+    Ok(Some((options, Arc::new(NgramModel::open(&file)?))))
+}
+
+/// The decoder that the model's manifest asks for, with a language model.
+fn decoder(model: &Model, lm: Option<(BeamOptions, Arc<NgramModel>)>) -> Result<Decoder, OpenError> {
+    let strategy = match (model.manifest.head(), lm) {
+        (Head::Transducer, _) => Strategy::Transducer,
+        (Head::Ctc, Some((options, lm))) => Strategy::CtcBeam(options, Some(lm)),
+        (Head::Ctc, None) => Strategy::Ctc,
     };
     let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
     // Clients read a confidence as a probability, which the entropy measures are not.
     Ok(Decoder::new(&model.manifest.arch, &model.weights, &pieces, strategy)?.with_confidence(Confidence::MaxProb))
 }
 
-fn face(model: Model, live: Option<usize>, file: usize) -> Served {
+fn face(model: Model, live: Option<usize>, file: usize, favours: bool) -> Served {
     let manifest = &model.manifest;
     Served {
         name: manifest.name.clone(),
@@ -351,6 +397,7 @@ fn face(model: Model, live: Option<usize>, file: usize) -> Served {
         live,
         file,
         vocabulary: Arc::new(model.tokenizer),
+        favours,
     }
 }
 
@@ -503,6 +550,7 @@ fn babble(slot: u32, samples: usize, seq: u64) -> Chunk {
         start: seq == 0,
         end: false,
         commit: false,
+        terms: None,
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Served {
     pub file: usize,
     /// Pieces of its tokens.
     pub vocabulary: Arc<Tokenizer>,
+    /// Its search runs where terms can be favoured: see [`crate::engine::batch::Chunk::terms`].
+    pub favours: bool,
 }
 
 impl Served {
@@ -84,6 +86,15 @@ impl Served {
             .any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
     }
 
+    /// What it hears for a request in this language is English. Without a language, and with `multi`, only if it knows no other.
+    pub fn hears_english(&self, language: Option<&str>) -> bool {
+        let english = |tag: &str| tag.split('-').next().is_some_and(|bare| bare.eq_ignore_ascii_case("en"));
+        match language {
+            Some(tag) if !tag.eq_ignore_ascii_case("multi") => english(tag),
+            _ => !self.languages.is_empty() && self.languages.iter().all(|tag| english(tag)),
+        }
+    }
+
     /// The context with the next longer chunks after `index`, or `index` if there is none.
     pub fn longer(&self, index: usize) -> usize {
         let longer = (0..self.contexts.len()).filter(|other| self.right(*other) > self.right(index));
@@ -96,5 +107,47 @@ impl Served {
             .get(index)
             .and_then(|[_, right]| u32::try_from(*right).ok())
             .unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests {
+    use super::*;
+    use crate::model::tokenizer::TokenizerSettings;
+
+    #[test]
+    fn english_is_what_was_asked_for_or_all_that_there_is() {
+        for (languages, asked, wanted) in [
+            (&["en", "en-US"][..], None, true),
+            (&["en", "de"], None, false),
+            (&["en", "de"], Some("en-GB"), true),
+            (&["en", "de"], Some("de"), false),
+            (&["en", "multi"], Some("multi"), false),
+            (&["eng"], None, false),
+            (&[], None, false),
+        ] {
+            let served = Served {
+                name: "toy".into(),
+                aliases: Vec::new(),
+                canonical_name: "toy".into(),
+                arch: "toy".into(),
+                version: "1".into(),
+                uuid: Uuid::nil(),
+                languages: languages.iter().map(|&tag| tag.into()).collect(),
+                contexts: vec![[70, 1]],
+                live: Some(0),
+                file: 0,
+                vocabulary: Arc::new(Tokenizer::new(vec!["a".into()], TokenizerSettings::default()).unwrap()),
+                favours: true,
+            };
+            assert_eq!(served.hears_english(asked), wanted, "{languages:?} {asked:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::job::Heard;
 use crate::engine::batch::Token;
+use crate::text::redact::{Memory, Stage};
 use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::Spoken;
 use crate::text::words::{self, Piece, Vocabulary};
@@ -22,11 +23,7 @@ pub fn response(
     rewrite: &Rewrite,
     utt_split: Option<f64>,
 ) -> FileResponse {
-    let lanes: Vec<Vec<Word>> = heard
-        .lanes
-        .iter()
-        .map(|tokens| rewrite.words(&lane(tokens, heard.duration, vocabulary)))
-        .collect();
+    let lanes: Vec<Vec<Word>> = heard.lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite)).collect();
     // A file without a sample still has a channel.
     let lanes = if lanes.is_empty() { vec![Vec::new()] } else { lanes };
     let request_id = request.request_id;
@@ -58,10 +55,7 @@ pub fn response(
 
 /// All channels' words in the order of their times, written by `write`: subtitles.
 pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, write: fn(&[Spoken<'_>]) -> String) -> String {
-    let lanes = heard
-        .lanes
-        .iter()
-        .map(|tokens| rewrite.words(&lane(tokens, heard.duration, vocabulary)));
+    let lanes = heard.lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite));
     let mut words: Vec<Word> = lanes.flatten().collect();
     words.sort_by(|a, b| a.start.0.total_cmp(&b.start.0));
     let spoken: Vec<Spoken<'_>> = words
@@ -73,6 +67,12 @@ pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, 
         })
         .collect();
     write(&spoken)
+}
+
+/// The words of one channel as they are shown.
+fn shown(tokens: &[Token], heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite) -> Vec<Word> {
+    let words = lane(tokens, heard.duration, vocabulary);
+    rewrite.words(&words, &mut Memory::default(), Stage::Whole)
 }
 
 /// The words of one channel, their times within the file.
@@ -129,9 +129,9 @@ mod tests {
 
     use super::*;
     use crate::units::Frames;
+    use crate::wire::changes::WordChanges;
     use crate::wire::json;
     use crate::wire::models::{ModelInfo, ModelRef};
-    use crate::wire::query::WordChanges;
 
     const ID: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -162,6 +162,7 @@ mod tests {
             sha256: "ab".repeat(32),
             created: "2025-10-07T23:37:48.984Z".into(),
             model: ModelRef { uuid: Uuid::nil(), info },
+            warnings: Vec::new(),
             tags: Vec::new(),
             extra: BTreeMap::new(),
         }

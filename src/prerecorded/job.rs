@@ -18,6 +18,7 @@ use crate::scheduler::admission::Refusal;
 use crate::scheduler::core::{Class, Piece};
 use crate::scheduler::messages::Completed;
 use crate::scheduler::{Handle, PushRefused, StreamGuard};
+use crate::terms::Terms;
 use crate::units::{KeyId, Samples};
 
 /// Samples decoded at a time.
@@ -36,7 +37,7 @@ pub enum Cut {
 }
 
 /// How a file is worked on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Chunks or windows.
     pub cut: Cut,
@@ -48,6 +49,8 @@ pub struct Plan {
     pub in_flight: usize,
     /// Longest audio accepted.
     pub longest: Samples,
+    /// Terms to favour.
+    pub terms: Option<Arc<Terms>>,
 }
 
 /// What a file gave.
@@ -108,7 +111,7 @@ where
         ended: false,
         duration: Samples(0),
     };
-    let (sink, mut results) = channel(plan.in_flight * usize::from(crate::audio::MAX_CHANNELS) + 1);
+    let (sink, mut results) = channel(job.plan.in_flight * usize::from(crate::audio::MAX_CHANNELS) + 1);
     loop {
         job.submit()?;
         if job.is_done() {
@@ -144,6 +147,7 @@ struct Job<S> {
 
 struct Lane {
     guard: StreamGuard,
+    terms: Option<Arc<Terms>>,
     cutter: Cutter,
     in_flight: usize,
     seq: u64,
@@ -197,7 +201,7 @@ where
             let (sink, index) = (sink.clone(), self.lanes.len());
             let take = Arc::new(move |completed| sink.try_send((index, completed)).is_ok());
             let guard = scheduler.register(Class::File, self.plan.context, self.plan.key, take).await?;
-            self.lanes.push(Lane::new(guard, self.plan.cut));
+            self.lanes.push(Lane::new(guard, &self.plan));
         }
         Ok(())
     }
@@ -228,13 +232,14 @@ where
 }
 
 impl Lane {
-    fn new(guard: StreamGuard, cut: Cut) -> Self {
-        let cutter = match cut {
+    fn new(guard: StreamGuard, plan: &Plan) -> Self {
+        let cutter = match plan.cut {
             Cut::Chunks { right } => Cutter::Chunks(Chunker::new(right)),
             Cut::Windows(shape) => Cutter::Windows(Segmenter::new(shape)),
         };
         Self {
             guard,
+            terms: plan.terms.clone(),
             cutter,
             in_flight: 0,
             seq: 0,
@@ -282,6 +287,7 @@ impl Lane {
             start,
             end,
             commit: end,
+            terms: self.terms.clone(),
             arrived: Instant::now(),
         })?;
         self.seq += 1;

@@ -3,6 +3,8 @@
 //! A package of its own, so that the simulation in `hark-loadtest` runs the very code that the server runs and yet does not know the
 //! server. The files stay where the server's modules are, under the same module paths; the server re-exports them from there.
 
+#[path = "../terms.rs"]
+pub mod terms;
 #[path = "../units.rs"]
 pub mod units;
 

@@ -4,6 +4,7 @@
 //! A stream has at most one chunk in a step, so its chunks stay in order. Called by [`super::actor`] and by simulations.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Overload, Refusal};
@@ -12,6 +13,7 @@ use super::order::{self, Step, Waiting};
 use super::policy::{self, Dispatch, FileWork, LiveWork, Next};
 use crate::engine::batch::{Batch, Chunk, Decoded, Slot};
 use crate::engine::cost::CostTable;
+use crate::terms::Terms;
 use crate::units::{KeyId, StreamId};
 
 /// Audio that a live stream may bring ahead of its own pace and still be answered within the budget: what a network held up and
@@ -91,6 +93,8 @@ pub struct Piece {
     pub end: bool,
     /// As in [`Chunk::commit`].
     pub commit: bool,
+    /// As in [`Chunk::terms`].
+    pub terms: Option<Arc<Terms>>,
     /// When its last byte arrived. Of no meaning for files.
     pub arrived: Instant,
 }
@@ -239,6 +243,7 @@ impl Core {
             start,
             end,
             commit,
+            terms,
             arrived: _,
         } = piece;
         let chunk = Chunk {
@@ -249,6 +254,7 @@ impl Core {
             start,
             end,
             commit,
+            terms,
         };
         stream.queue.push_back((timing, chunk));
         if stream.queue.len() == 1 && stream.stepping.is_none() {

@@ -45,6 +45,7 @@ fn piece(seq: u64, arrived: Instant) -> Piece {
         start: seq == 0,
         end: false,
         commit: false,
+        terms: None,
         arrived,
     }
 }

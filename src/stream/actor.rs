@@ -264,6 +264,7 @@ impl StreamActor {
             start,
             end,
             commit,
+            terms,
             arrived,
         } = chunk;
         if guard
@@ -273,6 +274,7 @@ impl StreamActor {
                 start,
                 end,
                 commit,
+                terms,
                 arrived,
             })
             .is_err()

@@ -4,12 +4,14 @@
 //! decoded to the [`Segment`] in order. What it does not do: pull audio, decide when to end. Who calls it: [`super::session`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::results::{Flush, Heard, ResultRules, Segment};
 use super::session::PendingChunk;
 use crate::audio::{Chunker, Vad, VadEvent};
 use crate::engine::batch::{Decoded, Token};
+use crate::terms::Terms;
 use crate::text::endpoint::{Endpoint, Endpointer};
 use crate::text::words::{Piece, Vocabulary};
 use crate::units::Samples;
@@ -62,13 +64,15 @@ pub(crate) struct Lane {
     base: Samples,
     /// No chunk of the utterance under way was submitted yet.
     fresh: bool,
+    /// What the next chunk is to favour.
+    terms: Option<Arc<Terms>>,
     next_seq: u64,
     flights: VecDeque<Flight>,
     segment: Segment,
 }
 
 impl Lane {
-    pub(crate) fn new(rules: LaneRules, results: ResultRules) -> Self {
+    pub(crate) fn new(rules: LaneRules, results: ResultRules, terms: Option<Arc<Terms>>) -> Self {
         Self {
             rules,
             channel: results.channel,
@@ -82,10 +86,16 @@ impl Lane {
             started: Vec::new(),
             base: Samples(0),
             fresh: true,
+            terms,
             next_seq: 0,
             flights: VecDeque::new(),
             segment: Segment::new(results),
         }
+    }
+
+    /// Favours other terms from the next chunk on.
+    pub(crate) fn favour(&mut self, terms: Option<Arc<Terms>>) {
+        self.terms = terms;
     }
 
     /// Takes samples. They are cut as credits allow, see [`Lane::cut`].
@@ -246,6 +256,7 @@ impl Lane {
             start: self.fresh,
             end,
             commit: end || !self.endpoints.is_empty(),
+            terms: self.terms.clone(),
             arrived,
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::text::endpoint::Endpoint;
+use crate::text::redact::{Memory, Stage};
 use crate::text::rewrite::Rewrite;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::{Millis, Samples};
@@ -80,6 +81,8 @@ pub(crate) struct Segment {
     /// Words before the latest `UtteranceEnd`.
     words_ended: usize,
     last_word_end: Samples,
+    /// What was redacted in finals.
+    redacted: Memory,
 }
 
 impl Segment {
@@ -97,6 +100,7 @@ impl Segment {
             words_shown: 0,
             words_ended: 0,
             last_word_end: Samples(0),
+            redacted: Memory::default(),
         }
     }
 
@@ -279,8 +283,13 @@ impl Segment {
         self.message(self.heard, &words, false, Ending::default())
     }
 
-    fn message(&self, end: Samples, words: &[words::Word], is_final: bool, ending: Ending) -> ServerMessage {
-        let words = self.rules.rewrite.words(words);
+    fn message(&mut self, end: Samples, words: &[words::Word], is_final: bool, ending: Ending) -> ServerMessage {
+        let rewrite = &self.rules.rewrite;
+        let words = if is_final {
+            rewrite.words(words, &mut self.redacted, Stage::Final)
+        } else {
+            rewrite.words(words, &mut self.redacted.clone(), Stage::Interim)
+        };
         ServerMessage::Results(Results {
             channel_index: self.rules.channel,
             duration: end.since(self.start).into(),

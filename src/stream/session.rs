@@ -22,12 +22,14 @@ use super::results::ResultRules;
 use crate::audio::{AudioError, AudioSpec, Intake};
 use crate::engine::batch::Decoded;
 use crate::error::CloseReason;
+use crate::terms::Terms;
 use crate::text::rewrite::Rewrite;
 use crate::text::words::Vocabulary;
 use crate::units::{Millis, SAMPLES_PER_FRAME, Samples};
 use crate::wire::control::{ClientMessage, SchemaError};
 use crate::wire::query::ListenOptions;
 use crate::wire::results::{Metadata, ResultsMetadata, ServerMessage};
+use crate::wire::vocabulary;
 
 /// What a queued message costs besides its bytes; also bounds the number of control messages that wait.
 const MESSAGE_COST: usize = 64;
@@ -41,6 +43,7 @@ const ARRIVAL_STEP: Duration = Duration::from_millis(1);
 enum Input {
     Audio(Bytes, Instant),
     Finalize(Option<usize>, Instant),
+    Keyterms(Vec<String>),
     Close(Instant),
 }
 
@@ -60,6 +63,8 @@ pub struct Session {
     metadata: Arc<ResultsMetadata>,
     rewrite: Arc<Rewrite>,
     vocabulary: Arc<dyn Vocabulary + Send + Sync>,
+    /// What the engine is to favour.
+    terms: Option<Arc<Terms>>,
     intake: Intake,
     lanes: Vec<Lane>,
     inbox: VecDeque<Input>,
@@ -97,6 +102,7 @@ impl Session {
             extra: options.extra.clone(),
         });
         let rewrite = Arc::new(Rewrite::new(&options.changes, options.punctuate));
+        let terms = if info.favours { Terms::new(options.terms()) } else { None };
         Ok(Self {
             options,
             info,
@@ -104,6 +110,7 @@ impl Session {
             metadata,
             rewrite,
             vocabulary,
+            terms: terms.map(Arc::new),
             intake: Intake::new(spec)?,
             lanes: Vec::new(),
             inbox: VecDeque::new(),
@@ -152,10 +159,8 @@ impl Session {
             return;
         }
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::KeepAlive | ClientMessage::Configure { keyterms: false }) => {}
-            Ok(ClientMessage::Configure { keyterms: true }) => {
-                out.push(Effect::Send(ServerMessage::keyterms_not_supported(self.info.request_id)));
-            }
+            Ok(ClientMessage::KeepAlive | ClientMessage::Configure { keyterms: None }) => {}
+            Ok(ClientMessage::Configure { keyterms: Some(keyterms) }) => self.configure(keyterms, now, out),
             Ok(ClientMessage::Finalize { channel: Some(channel) }) if self.intake.lanes().is_some_and(|lanes| channel >= lanes) => {
                 let error = SchemaError {
                     description: format!("The stream has no channel {channel}."),
@@ -272,6 +277,21 @@ impl Session {
         !self.ended && self.ending.is_none()
     }
 
+    /// Favours other terms, from the chunk on that the next byte belongs to, or says why not.
+    fn configure(&mut self, keyterms: Vec<String>, now: Instant, out: &mut Vec<Effect>) {
+        let request_id = self.info.request_id;
+        let model = self.options.model.as_deref();
+        if !self.info.favours || !vocabulary::takes_keyterms(model) {
+            out.push(Effect::Send(ServerMessage::keyterms_not_supported(request_id)));
+        } else if vocabulary::check_keyterms(&keyterms).is_err() {
+            out.push(Effect::Send(ServerMessage::keyterm_limit_exceeded(request_id)));
+        } else {
+            self.put(Input::Keyterms(keyterms.clone()));
+            out.push(Effect::Send(ServerMessage::ConfigureSuccess { request_id, keyterms }));
+            self.pump(now, out);
+        }
+    }
+
     /// Flushes everything, then ends.
     fn end(&mut self, reason: CloseReason, now: Instant, out: &mut Vec<Effect>) {
         self.ending = Some(reason);
@@ -380,6 +400,11 @@ impl Session {
                     arrived,
                 });
             }
+            Input::Keyterms(keyterms) => {
+                let keyterms = keyterms.iter().map(|term| (term.as_str(), vocabulary::USUAL_WEIGHT));
+                self.terms = Terms::new(keyterms).map(Arc::new);
+                self.lanes.iter_mut().for_each(|lane| lane.favour(self.terms.clone()));
+            }
             Input::Close(arrived) => {
                 if self.heard_audio {
                     self.intake.close();
@@ -444,7 +469,7 @@ impl Session {
             channel,
             metadata: Arc::clone(&self.metadata),
         };
-        Lane::new(rules, results)
+        Lane::new(rules, results, self.terms.clone())
     }
 
     /// Cuts and submits the chunks that there are samples and credits for.
@@ -516,6 +541,7 @@ impl Input {
     fn cost(&self) -> usize {
         match self {
             Input::Audio(bytes, _) => bytes.len() + MESSAGE_COST,
+            Input::Keyterms(terms) => terms.iter().map(|term| term.len() + MESSAGE_COST).sum::<usize>() + MESSAGE_COST,
             Input::Finalize(..) | Input::Close(_) => MESSAGE_COST,
         }
     }

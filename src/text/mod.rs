@@ -4,6 +4,10 @@
 //! Who calls it: `stream`, `prerecorded`, the command line.
 
 pub mod endpoint;
+pub mod format;
+pub mod redact;
 pub mod rewrite;
+mod run;
+pub mod spoken;
 pub mod subtitles;
 pub mod words;

@@ -1,11 +1,13 @@
-//! Words as a client wants to see them: without fillers, with profanity masked, with replacements of its own. Pure.
+//! Words as a client wants to see them: redacted, without fillers, formatted, with replacements of its own, with profanity masked. Pure.
 //!
 //! What it does: changes words after they were recognised, the same in interim and final results and in files. What it does not do: join
 //! words across results. Who calls it: live results, the assembly of files.
 
+use super::redact::{Memory, Redaction, Stage};
+use super::run::{bare, drop_word, ending};
 use super::words::Word;
 use crate::wire::Seconds;
-use crate::wire::query::WordChanges;
+use crate::wire::changes::{Format, WordChanges};
 use crate::wire::results as wire;
 
 /// Fillers that are left out unless they are asked for (contract 7.4).
@@ -61,7 +63,9 @@ const PROFANITY: [&str; 42] = [
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
     punctuate: bool,
+    redaction: Redaction,
     fillers: bool,
+    format: Format,
     mask: bool,
     replacements: Vec<Replacement>,
 }
@@ -93,22 +97,40 @@ impl Rewrite {
         replacements.sort_by_key(|replacement| std::cmp::Reverse((replacement.exact, replacement.find.len())));
         Self {
             punctuate,
+            redaction: Redaction::new(&changes.redact),
             fillers: changes.filler_words,
+            format: changes.format,
             mask: changes.profanity_filter,
             replacements,
         }
     }
 
-    /// The words as messages and responses show them.
-    pub fn words(&self, words: &[Word]) -> Vec<wire::Word> {
+    /// The words as messages and responses show them. `memory`: what was redacted before in the stream; of interims a copy.
+    pub fn words(&self, words: &[Word], memory: &mut Memory, stage: Stage) -> Vec<wire::Word> {
+        let said = words.iter().map(|word| word.to_wire(self.punctuate)).collect();
+        let redacted = self.redaction.words(said, memory, stage);
+        let spoken = self.without_fillers(redacted);
+        let formatted = self.format.words(spoken);
+        self.replaced(formatted)
+    }
+
+    fn without_fillers(&self, words: Vec<wire::Word>) -> Vec<wire::Word> {
         let mut shown: Vec<wire::Word> = Vec::with_capacity(words.len());
-        let mut rest = words.iter().map(|word| word.to_wire(self.punctuate)).collect::<Vec<_>>();
-        rest.reverse();
-        while let Some(mut word) = rest.pop() {
+        for word in words {
             if !self.fillers && FILLERS.contains(&word.word.as_str()) {
                 drop_word(&word, &mut shown);
-                continue;
+            } else {
+                shown.push(word);
             }
+        }
+        shown
+    }
+
+    /// With the client's replacements, and profanity masked where nothing was replaced.
+    fn replaced(&self, mut rest: Vec<wire::Word>) -> Vec<wire::Word> {
+        let mut shown: Vec<wire::Word> = Vec::with_capacity(rest.len());
+        rest.reverse();
+        while let Some(mut word) = rest.pop() {
             if let Some((count, replacement)) = self.replacement(&word, &rest) {
                 let others = rest.split_off(rest.len() - (count - 1));
                 let last = others.first().unwrap_or(&word).clone();
@@ -145,31 +167,8 @@ fn matches(find: &str, word: &wire::Word, exact: bool) -> bool {
     match (&word.punctuated_word, exact) {
         (Some(punctuated), true) => bare(punctuated) == bare(find),
         (None, true) => word.word == find,
-        (_, false) => word.word == bare(find).to_lowercase(),
-    }
-}
-
-/// A word without the punctuation at its ends.
-fn bare(word: &str) -> &str {
-    word.trim_matches(|c: char| !c.is_alphanumeric())
-}
-
-/// What follows the last letter of a word.
-fn ending(word: &wire::Word) -> &str {
-    let written = word.punctuated_word.as_deref().unwrap_or_default();
-    written
-        .get(written.trim_end_matches(|c: char| !c.is_alphanumeric()).len()..)
-        .unwrap_or_default()
-}
-
-/// Leaves a word out. The end of a sentence stays.
-fn drop_word(word: &wire::Word, shown: &mut [wire::Word]) {
-    if let Some(before) = shown.last_mut()
-        && ending(before).is_empty()
-        && ending(word).starts_with(['.', '?', '!'])
-        && let Some(written) = &mut before.punctuated_word
-    {
-        written.push_str(ending(word));
+        // What was formatted may have signs at its ends: "50%".
+        (_, false) => [bare(find), find].iter().any(|find| word.word == find.to_lowercase()),
     }
 }
 
@@ -219,10 +218,12 @@ mod tests {
         WordChanges {
             filler_words: false,
             profanity_filter: true,
+            redact: Vec::new(),
             replace: replace
                 .iter()
                 .map(|(find, with)| ((*find).to_owned(), (*with).to_owned()))
                 .collect(),
+            ..WordChanges::default()
         }
     }
 
@@ -238,8 +239,12 @@ mod tests {
         text.split_whitespace().enumerate().map(word).collect()
     }
 
+    fn whole(rewrite: &Rewrite, text: &str) -> Vec<wire::Word> {
+        rewrite.words(&spoken(text), &mut Memory::default(), Stage::Whole)
+    }
+
     fn shown(changes: &WordChanges, text: &str, punctuate: bool) -> String {
-        let words = Rewrite::new(changes, punctuate).words(&spoken(text));
+        let words = whole(&Rewrite::new(changes, punctuate), text);
         let one = |word: &wire::Word| word.punctuated_word.clone().unwrap_or_else(|| word.word.clone());
         words.iter().map(one).collect::<Vec<_>>().join(" ")
     }
@@ -276,10 +281,17 @@ mod tests {
         );
         assert_eq!(shown(&WordChanges::default(), "oh shit", false), "oh shit");
         assert!(PROFANITY.is_sorted());
-        assert_eq!(
-            Rewrite::new(&changes(&[]), true).words(&spoken("\u{201c}Shit!\u{201d}"))[0].word,
-            "****"
-        );
+        assert_eq!(whole(&Rewrite::new(&changes(&[]), true), "\u{201c}Shit!\u{201d}")[0].word, "****");
+    }
+
+    #[test]
+    fn what_is_redacted_is_gone_before_anything_else_is_done_to_it() {
+        let redact = WordChanges {
+            redact: vec!["numbers".to_owned()],
+            ..changes(&[("five five five", "shown")])
+        };
+        assert_eq!(shown(&redact, "call Five, um, five five.", true), "call [NUMERICAL_PII_1].");
+        assert_eq!(shown(&redact, "um call five", true), "call five");
     }
 
     #[test]
@@ -313,10 +325,26 @@ mod tests {
 
     #[test]
     fn times_of_a_phrase_are_divided_evenly_among_what_takes_its_place() {
-        let words = Rewrite::new(&changes(&[("new york", "the big apple city")]), true).words(&spoken("in new york."));
+        let words = whole(&Rewrite::new(&changes(&[("new york", "the big apple city")]), true), "in new york.");
         let times: Vec<(f64, f64)> = words.iter().map(|word| (word.start.0, word.end.0)).collect();
         assert_eq!(times, [(0.0, 1.0), (1.0, 1.5), (1.5, 2.0), (2.0, 2.5), (2.5, 3.0)]);
         assert_eq!(words[4].punctuated_word.as_deref(), Some("city."));
         assert!(words[1..].iter().all(|word| (word.confidence - 0.88).abs() < 1e-6));
+    }
+
+    #[test]
+    fn formatting_comes_after_fillers_and_before_replacements() {
+        let format = Format {
+            smart: true,
+            ..Format::default()
+        };
+        let changes = WordChanges {
+            format,
+            ..changes(&[("25%", "a quarter"), ("$5", "a fiver"), ("twenty", "score")])
+        };
+        assert_eq!(
+            shown(&changes, "twenty, uh, five dollars or Twenty um five percent, shit.", true),
+            "20, a fiver or a quarter, ****."
+        );
     }
 }

@@ -178,7 +178,7 @@ fn byte(piece: &str) -> Option<u8> {
     }
 }
 
-fn is_punctuation(c: char) -> bool {
+pub(super) fn is_punctuation(c: char) -> bool {
     matches!(
         c,
         '.' | ',' | '?' | '!' | ':' | ';' | '"' | '(' | ')' | '[' | ']' | '{' | '}' | '…' | '¿' | '¡' | '«' | '»' | '“' | '”' | '„' | '‘'

@@ -19,8 +19,8 @@ pub enum ClientMessage {
     CloseStream,
     /// Features shall change.
     Configure {
-        /// The message carries keyterms, so that its sender knows and awaits a reply.
-        keyterms: bool,
+        /// The terms to favour from now on. A sender that names them knows and awaits a reply.
+        keyterms: Option<Vec<String>>,
     },
 }
 
@@ -58,8 +58,10 @@ impl ClientMessage {
                 }
             },
             Some("Configure") => {
-                let keyterms = object.get("keyterms").is_some_and(|keyterms| !keyterms.is_null());
-                Ok(ClientMessage::Configure { keyterms })
+                let keyterms = object.get("keyterms").cloned().unwrap_or_default();
+                serde_json::from_value(keyterms)
+                    .map(|keyterms| ClientMessage::Configure { keyterms })
+                    .map_err(|_| refuse("The field `keyterms` is not a list of texts.".into()))
             }
             _ => Err(refuse("The message is of an unknown `type`.".into())),
         }
@@ -103,12 +105,19 @@ mod tests {
     }
 
     #[test]
-    fn configure_tells_whether_it_carries_keyterms() {
-        let keyterms = |text| ClientMessage::parse(text).unwrap() == ClientMessage::Configure { keyterms: true };
-        assert!(keyterms(r#"{"type":"Configure","keyterms":[]}"#));
-        assert!(!keyterms(r#"{"type":"Configure","keyterms":null}"#));
-        assert!(!keyterms(r#"{"type":"Configure","features":{"numerals":true}}"#));
-        assert!(!keyterms(r#"{"type":"Configure","processors":{"numerals":true}}"#));
+    fn configure_may_carry_keyterms() {
+        let keyterms = |text| match ClientMessage::parse(text) {
+            Ok(ClientMessage::Configure { keyterms }) => keyterms,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            keyterms(r#"{"type":"Configure","keyterms":["Snow","a b"]}"#).unwrap(),
+            ["Snow", "a b"]
+        );
+        assert_eq!(keyterms(r#"{"type":"Configure","keyterms":[]}"#), Some(Vec::new()));
+        assert_eq!(keyterms(r#"{"type":"Configure","keyterms":null}"#), None);
+        assert_eq!(keyterms(r#"{"type":"Configure","features":{"numerals":true}}"#), None);
+        assert_eq!(keyterms(r#"{"type":"Configure","processors":{"numerals":true}}"#), None);
     }
 
     #[test]
@@ -122,6 +131,8 @@ mod tests {
             r#"{"type":"keepalive"}"#,
             r#"{"type":7}"#,
             r#"{"type":"Finalize","channel":-1}"#,
+            r#"{"type":"Configure","keyterms":"snow"}"#,
+            r#"{"type":"Configure","keyterms":[1]}"#,
         ] {
             let error = ClientMessage::parse(text).unwrap_err();
             assert_eq!(error.message, text);

@@ -4,6 +4,7 @@
 //! What it does not do: decide anything, read a clock (except to make an id), or know HTTP and WebSocket types.
 //! Who calls it: `api`, `stream`, `prerecorded`, the command line.
 
+pub mod changes;
 pub mod control;
 pub mod ids;
 pub mod models;
@@ -12,6 +13,7 @@ pub mod prerecorded;
 pub mod query;
 pub mod results;
 pub mod status;
+pub mod vocabulary;
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;

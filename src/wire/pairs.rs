@@ -3,9 +3,19 @@
 //! Names are case-sensitive; of a scalar given twice the last counts; an empty value counts as not given; lists are repeated
 //! names, or one value that is a JSON array of strings. Who calls it: [`super::query`].
 
+#[cfg(test)]
+use std::cell::RefCell;
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::error::ApiError;
+
+#[cfg(test)]
+thread_local! {
+    /// Every name that this thread has asked for: a test compares them with the documented ones.
+    pub static ASKED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
 
 /// Decoded names and values in the order given.
 #[derive(Debug, Default)]
@@ -23,6 +33,8 @@ impl Pairs {
 
     /// All values given under a name, the empty ones too.
     fn values<'a, 'n>(&'a self, name: &'n str) -> impl DoubleEndedIterator<Item = &'a str> + use<'a, 'n> {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|asked| asked.insert(name.to_owned()));
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 

@@ -30,9 +30,23 @@ pub struct FileMetadata {
     models: [Uuid; 1],
     model_info: BTreeMap<Uuid, ModelInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     extra: BTreeMap<String, String>,
+}
+
+/// A part of the request that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// Name of the parameter.
+    pub parameter: &'static str,
+    /// Why, for programs.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Why, for people.
+    pub message: &'static str,
 }
 
 /// What is known of a request for a file besides its words.
@@ -46,6 +60,8 @@ pub struct FileRequest {
     pub created: String,
     /// The model that ran.
     pub model: ModelRef,
+    /// What has no effect.
+    pub warnings: Vec<Warning>,
     /// The client's labels.
     pub tags: Vec<String>,
     /// The client's labels.
@@ -60,6 +76,7 @@ impl FileMetadata {
             sha256,
             created,
             model,
+            warnings,
             tags,
             extra,
         } = request;
@@ -72,6 +89,7 @@ impl FileMetadata {
             channels,
             models: [model.uuid],
             model_info: BTreeMap::from([(model.uuid, model.info)]),
+            warnings,
             tags,
             extra,
         }

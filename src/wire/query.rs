@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::models;
+use super::changes::WordChanges;
 use super::pairs::{Pairs, boolean, invalid};
+use super::vocabulary;
 use crate::error::ApiError;
 use crate::units::{Hz, Millis};
 
@@ -25,10 +26,6 @@ pub const RATES: std::ops::RangeInclusive<u32> = 8_000..=48_000;
 
 const MAX_TAG: usize = 128;
 const MAX_EXTRA: usize = 2_048;
-const MAX_KEYWORDS: usize = 100;
-const MAX_KEYTERM_TOKENS: usize = 500;
-const MAX_REPLACE: usize = 200;
-const MAX_REPLACE_LENGTH: usize = 512;
 const MAX_SEARCH: usize = 50;
 const MAX_CUSTOM: usize = 100;
 
@@ -47,6 +44,8 @@ pub struct ListenOptions {
     pub punctuate: bool,
     /// What is changed in the words before they are shown.
     pub changes: WordChanges,
+    /// Words and phrases to favour, with their weights; 0 has no effect, less than 0 shuns the term.
+    pub favoured: Vec<(String, f32)>,
     /// Live: send results that are not final.
     pub interim_results: bool,
     /// Live: silence after speech that ends a segment; `None`: off.
@@ -67,15 +66,11 @@ pub struct ListenOptions {
     pub extra: BTreeMap<String, String>,
 }
 
-/// What a client wants changed in the words.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WordChanges {
-    /// Keep "uh" and "um".
-    pub filler_words: bool,
-    /// Mask profanity.
-    pub profanity_filter: bool,
-    /// Phrases and what stands in their place, perhaps nothing.
-    pub replace: Vec<(String, String)>,
+impl ListenOptions {
+    /// What recognition favours, each with its weight.
+    pub fn terms(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.favoured.iter().map(|(term, weight)| (term.as_str(), *weight))
+    }
 }
 
 /// How the answer to a file is written.
@@ -214,7 +209,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
     let model = model(&pairs);
     let punctuate = features(&pairs, kind)?;
     diarization(&pairs, kind)?;
-    vocabulary(&pairs, model.as_deref())?;
+    let favoured = vocabulary::read(&pairs, model.as_deref())?;
     if kind == Kind::File {
         understanding(&pairs)?;
     } else if pairs.scalar("summarize").is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
@@ -227,7 +222,8 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         language: language(&pairs)?,
         audio: audio(&pairs)?,
         punctuate,
-        changes: changes(&pairs)?,
+        changes: WordChanges::read(&pairs, punctuate)?,
+        favoured,
         interim_results: live.interim_results,
         endpointing: live.endpointing,
         utterance_end: live.utterance_end,
@@ -341,9 +337,7 @@ fn endpointing(pairs: &Pairs) -> Result<Option<Millis>, ApiError> {
 
 /// Checks the formatting parameters; true if one asks for punctuation or implies it.
 fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
-    for name in ["numerals", "measurements", "dictation", "mip_opt_out"] {
-        pairs.boolean(name)?;
-    }
+    pairs.boolean("mip_opt_out")?;
     pairs.number::<u32>("alternatives")?;
     if pairs.list("search").len() > MAX_SEARCH {
         return Err(ApiError::InvalidQuery("search: at most 50 terms are allowed".into()));
@@ -358,28 +352,6 @@ fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
     Ok(punctuate)
 }
 
-fn changes(pairs: &Pairs) -> Result<WordChanges, ApiError> {
-    let rules = pairs.list("replace");
-    if rules.len() > MAX_REPLACE || rules.iter().any(|rule| rule.len() > MAX_REPLACE_LENGTH) {
-        return Err(ApiError::InvalidQuery(format!(
-            "replace: at most {MAX_REPLACE} of at most {MAX_REPLACE_LENGTH} bytes are allowed"
-        )));
-    }
-    let replace = rules.iter().map(|rule| {
-        // Without anything to put there, what is found is left out.
-        let (find, with) = rule.split_once(':').unwrap_or((rule, ""));
-        if find.trim().is_empty() {
-            return Err(invalid("replace", rule, "find:with"));
-        }
-        Ok((find.to_owned(), with.to_owned()))
-    });
-    Ok(WordChanges {
-        filler_words: pairs.boolean("filler_words")?,
-        profanity_filter: pairs.boolean("profanity_filter")?,
-        replace: replace.collect::<Result<_, _>>()?,
-    })
-}
-
 fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {
     let diarize = pairs.boolean("diarize")?;
     match pairs.scalar("diarize_model") {
@@ -391,32 +363,6 @@ fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {
         Some("latest" | "v1" | "v2") => Ok(()),
         Some(other) => Err(invalid("diarize_model", other, "latest, v1 or v2")),
     }
-}
-
-/// Keywords belong to the models before nova-3, keyterms to nova-3 and later; a custom model may have either.
-fn vocabulary(pairs: &Pairs, model: Option<&str>) -> Result<(), ApiError> {
-    let family = model.and_then(models::family);
-    let keywords = pairs.list("keywords");
-    if !keywords.is_empty() && family == Some("nova-3") {
-        return Err(ApiError::Conflict("keywords is not supported by model nova-3; use keyterm."));
-    }
-    if keywords.len() > MAX_KEYWORDS {
-        return Err(ApiError::InvalidQuery("keywords: at most 100 are allowed".into()));
-    }
-    for keyword in &keywords {
-        let weight = keyword.rsplit_once(':').map_or("1", |(_, weight)| weight);
-        if !weight.trim().parse::<f32>().is_ok_and(f32::is_finite) {
-            return Err(invalid("keywords", keyword, "word or word:weight"));
-        }
-    }
-    let keyterms = pairs.list("keyterm");
-    if !keyterms.is_empty() && family.is_some_and(|family| !matches!(family, "nova-3" | "flux")) {
-        return Err(ApiError::Conflict("keyterm is not supported by this model; use keywords."));
-    }
-    if keyterms.iter().map(|term| term.split_whitespace().count()).sum::<usize>() > MAX_KEYTERM_TOKENS {
-        return Err(ApiError::KeytermLimit);
-    }
-    Ok(())
 }
 
 /// Checks the parameters about the meaning of a file.
@@ -461,8 +407,10 @@ fn utt_split(pairs: &Pairs, kind: Kind) -> Result<Option<f64>, ApiError> {
 
 /// `response_format` is what other services call it.
 fn answer(pairs: &Pairs, kind: Kind) -> Result<AnswerFormat, ApiError> {
+    if kind == Kind::Live {
+        return Ok(AnswerFormat::Json);
+    }
     match pairs.scalar("response_format") {
-        _ if kind == Kind::Live => Ok(AnswerFormat::Json),
         None | Some("json") => Ok(AnswerFormat::Json),
         Some("srt") => Ok(AnswerFormat::Srt),
         Some("vtt") => Ok(AnswerFormat::Vtt),

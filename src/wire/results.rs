@@ -44,6 +44,13 @@ pub enum ServerMessage {
         /// What the client sent.
         message: String,
     },
+    /// A change of features was taken.
+    ConfigureSuccess {
+        /// The stream's id.
+        request_id: Uuid,
+        /// What is favoured from now on.
+        keyterms: Vec<String>,
+    },
     /// A change of features was refused; the stream goes on.
     ConfigureFailure {
         /// The stream's id.
@@ -76,6 +83,15 @@ impl ServerMessage {
             request_id,
             code: "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
             description: "The model of this stream does not support keyterms.",
+        }
+    }
+
+    /// The refusal of too many keyterms.
+    pub fn keyterm_limit_exceeded(request_id: Uuid) -> Self {
+        ServerMessage::ConfigureFailure {
+            request_id,
+            code: "CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
+            description: "The maximum number of tokens across all keyterms is 500.",
         }
     }
 }
@@ -309,6 +325,14 @@ mod tests {
         assert_eq!(
             error.to_json(),
             r#"{"type":"Error","variant":"SchemaError","description":"d","message":"m"}"#
+        );
+        let success = ServerMessage::ConfigureSuccess {
+            request_id: Uuid::nil(),
+            keyterms: vec!["a b".into()],
+        };
+        assert_eq!(
+            success.to_json(),
+            format!(r#"{{"type":"ConfigureSuccess","request_id":"{ID}","keyterms":["a b"]}}"#)
         );
         assert_eq!(
             ServerMessage::keyterms_not_supported(Uuid::nil()).to_json(),

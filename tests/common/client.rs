@@ -15,6 +15,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Server;
 use super::audio::Tape;
+use super::schema;
 
 /// No test waits longer than this for anything that is not about time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +77,8 @@ pub async fn connect_with(server: &Server, query: &str, headers: &[(&str, &str)]
         Err(Error::Http(response)) => {
             let body = response.body().as_deref().unwrap_or_default();
             let body = serde_json::from_slice(body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(body)));
+            let content_type = response.headers()["content-type"].to_str().unwrap();
+            schema::assert_answer("/v1/listen", response.status().as_u16(), content_type, &body);
             Err(Refused {
                 status: response.status().as_u16(),
                 headers: response.headers().clone(),
@@ -171,9 +174,12 @@ impl Live {
         }
     }
 
-    /// The next thing the server says, within a time.
+    /// The next thing the server says, within a time. Every message must be as documented.
     pub async fn next_within(&mut self, limit: Duration) -> Option<Said> {
         let (at, said) = tokio::time::timeout(limit, self.incoming.recv()).await.ok()??;
+        if let Said::Json(message) = &said {
+            schema::assert_message(message);
+        }
         self.heard.push((at, said.clone()));
         Some(said)
     }

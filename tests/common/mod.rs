@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod client;
 pub mod raw;
+pub mod schema;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -76,6 +77,7 @@ pub fn served() -> Served {
         live: Some(0),
         file: 0,
         vocabulary: Arc::new(vocabulary()),
+        favours: false,
     }
 }
 
@@ -86,6 +88,7 @@ pub struct Setup {
     step: Duration,
     engine: Option<Box<dyn Engine>>,
     devices: usize,
+    favours: bool,
 }
 
 impl Default for Setup {
@@ -96,6 +99,7 @@ impl Default for Setup {
             step: Duration::ZERO,
             engine: None,
             devices: 1,
+            favours: false,
         }
     }
 }
@@ -127,6 +131,12 @@ impl Setup {
         self
     }
 
+    /// The engine is said to favour terms.
+    pub fn favours(mut self) -> Self {
+        self.favours = true;
+        self
+    }
+
     /// So many devices, each with a scripted engine and as many places.
     pub fn devices(mut self, devices: usize) -> Self {
         self.devices = devices;
@@ -150,7 +160,14 @@ impl Setup {
         for _ in 1..self.devices {
             devices.push(device(Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step))));
         }
-        let opened = Opened { devices, served: served() };
+        let opened = Opened {
+            devices,
+            served: Served {
+                favours: self.favours,
+                ..served()
+            },
+            lm: None,
+        };
         let (lines, listening) = channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

@@ -12,7 +12,7 @@ use hark::engine::{Engine, EngineError};
 use super::QUERY;
 use crate::common::audio::{Tape, Wav};
 use crate::common::client::{Said, connect, connect_with};
-use crate::common::{EVERY, Setup, WORDS};
+use crate::common::{EVERY, Setup, WORDS, schema};
 
 #[derive(Clone, Copy)]
 enum Trouble {
@@ -111,8 +111,22 @@ async fn a_failed_step_of_a_file_is_answered_502() {
         .await
         .unwrap();
     assert_eq!(response.status(), 502);
-    assert_eq!(response.json::<serde_json::Value>().await.unwrap()["err_code"], "Bad Gateway");
+    let body: serde_json::Value = response.json().await.unwrap();
+    schema::assert_answer("/v1/listen", 502, "application/json", &body);
+    assert_eq!(body["err_code"], "Bad Gateway");
     server.idle_but(0).await;
+}
+
+#[tokio::test]
+async fn a_chunk_behind_a_stalled_step_is_counted_as_late() {
+    let (setup, now) = troubled(Trouble::Hang(Duration::from_secs(1)));
+    let server = setup.start();
+    let mut live = connect(&server, QUERY).await;
+    now.store(true, Ordering::SeqCst);
+    live.audio(&Tape::new(16_000).tone(0.5).linear16()).await;
+    assert_eq!(live.close_stream().await.close(), (1000, ""));
+    assert!(server.metric("hark_chunk_late_seconds_count").await >= 1.0);
+    assert!(server.metric("hark_chunk_late_seconds_sum").await >= 0.5);
 }
 
 #[tokio::test]

@@ -201,6 +201,33 @@ async fn unfinished_large_messages_are_bounded_by_the_budget_of_the_process() {
     server.idle_within(Duration::from_secs(10)).await;
 }
 
+#[tokio::test]
+async fn a_large_message_without_room_in_the_budget_closes_with_1013() {
+    let config = "[stream]\nmax_message_bytes = 4194304\nundecoded_budget_bytes = 4194304";
+    let server = Setup::default().config(config).start();
+    let part = vec![0_u8; 1 << 16];
+    let mut first = Raw::open(server.address, QUERY, None).await;
+    let mut second = Raw::open(server.address, QUERY, None).await;
+    for raw in [&mut first, &mut second] {
+        raw.stream.write_all(&head(true, BINARY, 4 << 20)).await.unwrap();
+    }
+    for _ in 0..63 {
+        first.stream.write_all(&part).await.unwrap();
+    }
+    // A message of a megabyte has room always; what is more needs the budget.
+    let mut sent = 0;
+    let close = loop {
+        second.stream.write_all(&part).await.unwrap();
+        sent += part.len();
+        if let Ok(frame) = tokio::time::timeout(Duration::from_millis(100), second.next()).await {
+            break frame.and_then(|frame| frame.close_code());
+        }
+    };
+    // What the kernel holds for the connection counts as sent here.
+    assert_eq!(close, Some(1013), "after {sent} bytes");
+    assert!(sent > 1 << 20, "after {sent} bytes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_on_one_stream_does_not_make_another_late() {
     let _quiet = quiet();

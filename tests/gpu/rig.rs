@@ -214,6 +214,7 @@ pub(crate) fn chunk(slot: Slot, seq: u64, samples: &[f32], start: bool, end: boo
         start,
         end,
         commit: false,
+        terms: None,
     }
 }
 

@@ -301,6 +301,7 @@ impl Device {
                 start: line.seq == 0,
                 end: false,
                 commit: false,
+                terms: None,
                 arrived: self.common.at(arrived),
             };
             let now = self.common.at(self.now);

@@ -103,7 +103,7 @@ impl Scenario {
             dispatch: Dispatch {
                 share: 0.1,
                 patience: Duration::from_secs(2),
-                linger: Duration::from_millis(10),
+                linger: Duration::from_millis(30),
                 margin: Duration::from_millis(50).min(budget / 4),
             },
             queue: QUEUE,

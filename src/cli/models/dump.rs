@@ -131,7 +131,7 @@ fn stream(model: &Model, network: &Network, samples: &[f32], context: [i32; 2]) 
 }
 
 /// A file as mono samples at 16 kHz, at most the longest utterance.
-fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
+pub(super) fn read_audio(path: &Path) -> anyhow::Result<Vec<f32>> {
     let mut intake = Intake::new(AudioSpec {
         encoding: None,
         rate: None,

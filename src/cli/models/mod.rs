@@ -1,6 +1,7 @@
-//! `hark models`: list, inspect and import models, and dump what a model computes.
+//! `hark models`: list, inspect and import models, build and try language models, and dump what a model computes.
 
 mod dump;
+mod lm;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,16 +46,11 @@ pub enum ModelsCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Give a model with a CTC head a language model, made from an ARPA file; it takes part in decoding from then on.
-    AttachLm {
-        /// Name or alias.
-        name: String,
-        /// N-gram model in ARPA text form.
-        #[arg(value_name = "FILE.arpa")]
-        arpa: PathBuf,
-        /// Where the models are.
-        #[command(flatten)]
-        place: Place,
+    /// Build language models for the words of a domain, try them, and attach them to a model.
+    Lm {
+        /// What to do.
+        #[command(subcommand)]
+        command: lm::LmCommand,
     },
     /// Run a model over an audio file and write what it computes as tensors.
     Dump {
@@ -95,6 +91,15 @@ impl Place {
             None => Ok(Config::load(None, std::env::vars())?.0.models.dir),
         }
     }
+
+    /// The configuration with this place in it.
+    fn config(self) -> anyhow::Result<Config> {
+        let (mut config, _) = Config::load(None, std::env::vars())?;
+        if let Some(directory) = self.models_dir {
+            config.models.dir = directory;
+        }
+        Ok(config)
+    }
 }
 
 /// Runs a command; results go to `out`.
@@ -106,12 +111,7 @@ pub fn run(command: ModelsCommand, out: &mut impl Write) -> anyhow::Result<()> {
             let precision = if half { Precision::F16 } else { Precision::F32 };
             import(&file, &place.directory()?, name.as_deref(), precision, out)
         }
-        ModelsCommand::AttachLm { name, arpa, place } => {
-            let folder = store::find(&place.directory()?, &name)?;
-            let bytes = store::attach_lm(&folder, &arpa)?;
-            writeln!(out, "{} has a language model of {bytes} bytes", folder.display())?;
-            Ok(())
-        }
+        ModelsCommand::Lm { command } => lm::run(command, out),
         ModelsCommand::Dump {
             model,
             audio,

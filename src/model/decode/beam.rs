@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 use super::align::{self, FrameScores, Span};
 use super::confidence::Confidence;
+use super::favour::Favour;
 use super::tree::{NONE, Node, Tree, Word};
 use super::words::WordScorer;
 use crate::engine::batch::Token;
 use crate::model::lm::NgramModel;
+use crate::terms::Place;
 use crate::units::Frames;
 
 /// Settings of the beam search. Scores are natural logarithms.
@@ -39,6 +41,8 @@ pub struct BeamOptions {
     pub word_bonus: f32,
     /// Taken off for each word that the language model does not know.
     pub unknown_penalty: f32,
+    /// Added for each letter of a term of weight 1.
+    pub term_bonus: f32,
     /// When more frames than this wait to be fixed, the older half is fixed as the best hypothesis has it; 8 to 1000.
     pub tail: Frames,
 }
@@ -53,6 +57,7 @@ impl Default for BeamOptions {
             lm_weight: 0.5,
             word_bonus: 1.5,
             unknown_penalty: 8.0,
+            term_bonus: 1.5,
             tail: Frames(50),
         }
     }
@@ -61,7 +66,14 @@ impl Default for BeamOptions {
 impl BeamOptions {
     /// The first setting that is out of its range, in words.
     pub(super) fn fault(&self) -> Option<&'static str> {
-        let finite = [self.token_floor, self.margin, self.lm_weight, self.word_bonus, self.unknown_penalty];
+        let finite = [
+            self.token_floor,
+            self.margin,
+            self.lm_weight,
+            self.word_bonus,
+            self.unknown_penalty,
+            self.term_bonus,
+        ];
         match self {
             _ if !(1..=1000).contains(&self.width) => Some("beam width must be 1 to 1000"),
             _ if !(1..=64).contains(&self.tokens) => Some("tokens per frame must be 1 to 64"),
@@ -179,12 +191,27 @@ impl Beam {
         }
     }
 
+    /// Leaves the terms of a stream: those complete keep their bonus, those under way are broken off.
+    pub(super) fn leave_terms(&self, state: &mut BeamState) {
+        for node in &mut state.tree.nodes {
+            node.place = node.place.left();
+            node.favour = f64::from(self.options.term_bonus) * node.place.worth();
+        }
+    }
+
     /// Takes one frame of ln probabilities `[V + 1]` and appends what became certain to `fixed`.
-    pub(super) fn push(&self, state: &mut BeamState, row: &[f32], confidence: Confidence, fixed: &mut Vec<Token>) {
+    pub(super) fn push(
+        &self,
+        state: &mut BeamState,
+        row: &[f32],
+        confidence: Confidence,
+        favour: Option<Favour<'_>>,
+        fixed: &mut Vec<Token>,
+    ) {
         self.choose_tokens(row, &mut state.scratch.tokens);
         state.window.push_back(FrameScores::new(row, &state.scratch.tokens, confidence));
-        self.extend(state, row);
-        self.prune(state);
+        self.extend(state, row, favour);
+        self.prune(state, favour);
         let agreed = state.tree.agreed();
         if agreed > 0 {
             self.fix(state, agreed, fixed);
@@ -211,7 +238,7 @@ impl Beam {
     }
 
     /// Lists the prefixes of the next frame with their probabilities.
-    fn extend(&self, state: &mut BeamState, row: &[f32]) {
+    fn extend(&self, state: &mut BeamState, row: &[f32], favour: Option<Favour<'_>>) {
         let BeamState { tree, beam, scratch, .. } = state;
         let Scratch {
             tokens,
@@ -270,21 +297,23 @@ impl Beam {
         // New prefixes.
         for at in 0..beam.len() {
             let hypothesis = beam[at];
-            let (token, within) = (tree.nodes[index(hypothesis.node)].token, tree.nodes[index(hypothesis.node)].score());
+            let Node { token, base, partial, .. } = tree.nodes[index(hypothesis.node)];
+            let within = base + partial;
             for (place, &(id, score)) in tokens.iter().enumerate() {
                 if taken[at] & (1 << place) != 0 {
                     continue;
                 }
                 let label = if id == token { hypothesis.blank } else { totals[at] } + f64::from(score);
                 let begins = self.words.begins(id);
+                let node = &mut tree.nodes[index(hypothesis.node)];
+                let (_, bonus) = self.favoured(node, id, favour);
                 // Letters added to a word can only lower its look-ahead score, so most need not be looked up.
-                if label == f64::NEG_INFINITY || !begins && label + within + self.words.slack() < cutoff {
+                if label == f64::NEG_INFINITY || !begins && label + within + bonus + self.words.slack() < cutoff {
                     continue;
                 }
-                let node = &mut tree.nodes[index(hypothesis.node)];
                 let base = if begins { self.words.complete(node).0 } else { node.base };
                 let (word, partial) = self.words.extend(node.word, id);
-                let score = label + base + partial;
+                let score = label + base + partial + bonus;
                 if score >= cutoff {
                     let extension = Some((id, word, partial));
                     candidates.push(Candidate {
@@ -304,7 +333,7 @@ impl Beam {
     }
 
     /// Keeps the best candidates as the new beam and drops nodes that no hypothesis needs.
-    fn prune(&self, state: &mut BeamState) {
+    fn prune(&self, state: &mut BeamState, favour: Option<Favour<'_>>) {
         let BeamState { tree, beam, scratch, .. } = state;
         let candidates = &mut scratch.candidates;
         let better = |a: &Candidate, b: &Candidate| b.score.total_cmp(&a.score).then(a.serial.cmp(&b.serial));
@@ -324,6 +353,7 @@ impl Beam {
                     Some(node) => node,
                     None => {
                         let parent = &mut tree.nodes[index(candidate.node)];
+                        let (place, bonus) = self.favoured(parent, token, favour);
                         let (base, context) = if self.words.begins(token) {
                             self.words.complete(parent)
                         } else {
@@ -337,6 +367,8 @@ impl Beam {
                                 partial,
                                 base,
                                 context,
+                                place,
+                                favour: bonus,
                                 ..Node::default()
                             },
                         )
@@ -352,6 +384,17 @@ impl Beam {
         }
         for hypothesis in old {
             tree.release(hypothesis.node);
+        }
+    }
+
+    /// Where one more token leads among the terms, and the bonus then; without terms everything stays.
+    fn favoured(&self, node: &Node, token: u32, favour: Option<Favour<'_>>) -> (Place, f64) {
+        match favour {
+            Some(favour) => {
+                let (place, _) = favour.follow(node.place, index(token));
+                (place, f64::from(self.options.term_bonus) * place.worth())
+            }
+            None => (node.place, node.favour),
         }
     }
 
@@ -420,12 +463,16 @@ impl Beam {
 
     /// Fixes the best hypothesis altogether, its last word taken as complete and, if `end`, as the last of a sentence; the search
     /// goes on from it alone.
-    pub(super) fn commit(&self, state: &mut BeamState, end: bool, fixed: &mut Vec<Token>) {
+    pub(super) fn commit(&self, state: &mut BeamState, end: bool, favour: Option<Favour<'_>>, fixed: &mut Vec<Token>) {
         let mut best = (f64::NEG_INFINITY, NONE);
         for hypothesis in &state.beam {
-            let (complete, context) = self.words.complete(&mut state.tree.nodes[index(hypothesis.node)]);
+            let node = &mut state.tree.nodes[index(hypothesis.node)];
+            let (complete, context) = self.words.complete(node);
             let last = if end { self.words.end(&context) } else { 0.0 };
-            let score = log_add(hypothesis.blank, hypothesis.label) + complete + last;
+            let bonus = favour.map_or(node.favour, |favour| {
+                f64::from(self.options.term_bonus) * favour.ended(node.place, end)
+            });
+            let score = log_add(hypothesis.blank, hypothesis.label) + complete + last + bonus;
             if score > best.0 {
                 best = (score, hypothesis.node);
             }

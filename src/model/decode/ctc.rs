@@ -6,11 +6,13 @@
 #![allow(clippy::indexing_slicing, reason = "row widths are fixed by the head's own shape")]
 
 use super::confidence::Confidence;
+use super::favour::{Choice, Favour};
 use crate::engine::batch::Token;
 use crate::model::arch::Architecture;
 use crate::model::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 use crate::ops::log_softmax::log_softmax;
+use crate::terms::Place;
 use crate::units::Frames;
 
 /// The output layer of a CTC model or of a hybrid.
@@ -70,6 +72,11 @@ pub(super) fn argmax(values: &[f32]) -> usize {
     best
 }
 
+/// What is left of a frame's confidence if the token `id` is taken where `best` has the greatest ln probability.
+pub(super) fn share(log_probs: &[f32], id: usize, best: usize) -> f32 {
+    if id == best { 1.0 } else { (log_probs[id] - log_probs[best]).exp() }
+}
+
 /// Where a greedy CTC search stands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Greedy {
@@ -77,14 +84,29 @@ pub(super) struct Greedy {
     last: Option<u32>,
     /// The run that may still go on.
     pub(super) open: Option<Token>,
+    /// Where the tokens have led among the stream's terms.
+    pub(super) place: Place,
+    /// How the last token came to be chosen, if it still lasts.
+    run: Option<Choice>,
 }
 
 impl Greedy {
     /// Takes one frame's ln probabilities and returns the token whose run it ended, if any.
-    pub(super) fn push(&mut self, row: &[f32], frame: Frames, confidence: Confidence) -> Option<Token> {
-        let id = u32::try_from(argmax(row)).unwrap_or(u32::MAX);
-        let blank = u32::try_from(row.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        self.push_best(id, blank, frame, || confidence.of(row))
+    pub(super) fn push(&mut self, row: &[f32], frame: Frames, confidence: Confidence, favour: Option<Favour<'_>>) -> Option<Token> {
+        let (best, blank) = (argmax(row), row.len().saturating_sub(1));
+        let id = favour.map_or(best, |favour| self.choose(row, best, favour));
+        let number = |id: usize| u32::try_from(id).unwrap_or(u32::MAX);
+        self.push_best(number(id), number(blank), frame, || confidence.of(row) * share(row, id, best))
+    }
+
+    /// The token to take with the bonus of the terms, where `best` would be taken without.
+    fn choose(&mut self, row: &[f32], best: usize, favour: Favour<'_>) -> usize {
+        let tokens = &row[..row.len() - 1];
+        self.run = (best < tokens.len()).then(|| favour.choose(tokens, self.place, self.run));
+        self.run.map_or(best, |choice| {
+            self.place = choice.place;
+            choice.token
+        })
     }
 
     /// As [`Greedy::push`], where the frame's best token is known already.
@@ -117,7 +139,7 @@ mod tests {
         for (frame, &best) in (0..).zip(frames) {
             let mut row = [-5.0; 4];
             row[best] = -0.1;
-            tokens.extend(greedy.push(&row, Frames(frame), Confidence::MaxProb));
+            tokens.extend(greedy.push(&row, Frames(frame), Confidence::MaxProb, None));
         }
         tokens.extend(greedy.open);
         tokens.iter().map(|token| (token.id, token.start.0, token.end.0)).collect()

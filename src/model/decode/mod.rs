@@ -1,8 +1,8 @@
 //! Decoding: encoder rows to tokens with times and confidences, for any number of streams at once.
 //!
 //! What it does: the language prompt ([`prompt`]), CTC greedy ([`ctc`]) and beam search with a language model ([`beam`] and
-//! its parts [`tree`], [`words`], [`align`]), RNN-T and TDT greedy ([`transducer`]), confidences ([`confidence`]), the removal of
-//! end-of-utterance tokens. What it does not do: the encoder, words and text. Who calls it: the engine, once for each step.
+//! its parts [`tree`], [`words`], [`align`]), RNN-T and TDT greedy ([`transducer`]), the bonus of a stream's terms ([`favour`]),
+//! confidences ([`confidence`]), the removal of end-of-utterance tokens. What it does not do: the encoder, words and text. Who calls it: the engine, once for each step.
 //!
 //! The result for a stream depends on its frames and on where it was committed: not on how the frames were cut into calls,
 //! nor on the streams beside it, to the bit.
@@ -11,6 +11,7 @@ mod align;
 pub mod beam;
 pub mod confidence;
 mod ctc;
+mod favour;
 mod prompt;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use self::beam::{Beam, BeamOptions, BeamState};
 use self::confidence::Confidence;
 use self::ctc::{CtcHead, Greedy};
+use self::favour::{Favour, Spelled};
 use self::prompt::PromptKernel;
 pub use self::prompt::PromptTensors;
 pub use self::transducer::{Emission, TransducerTensors};
@@ -34,6 +36,7 @@ use super::arch::Architecture;
 use super::lm::NgramModel;
 use super::weights::{Weights, WeightsError};
 use crate::engine::batch::{Decoded, Token};
+use crate::terms::{Place, Terms};
 use crate::units::Frames;
 
 /// Pieces by which a model itself marks the end of an utterance (`<EOB>`: of a back-channel word).
@@ -88,6 +91,7 @@ pub struct Decoder {
     ctc: Option<CtcHead>,
     transducer: Option<Transducer>,
     search: Search,
+    spelled: Spelled,
     confidence: Confidence,
     /// For each vocabulary id: true if it marks the end of an utterance.
     markers: Vec<bool>,
@@ -103,6 +107,7 @@ enum Search {
 pub struct DecodeState {
     frames: u32,
     prompt: Option<usize>,
+    terms: Option<Arc<Terms>>,
     search: SearchState,
 }
 
@@ -122,6 +127,8 @@ pub struct DecodeInput<'a> {
     pub commit: bool,
     /// The utterance ends with these frames.
     pub end: bool,
+    /// Terms that are favoured from these frames on. Without effect on [`Heard::Best`] and [`Heard::Emitted`].
+    pub terms: Option<&'a Arc<Terms>>,
     /// Receives the result; what it held is replaced.
     pub decoded: &'a mut Decoded,
 }
@@ -216,6 +223,7 @@ impl Decoder {
             ctc: if arch.ctc { Some(CtcHead::new(arch, weights)?) } else { None },
             transducer: Transducer::new(arch, weights)?,
             search,
+            spelled: Spelled::new(pieces),
             confidence: Confidence::default(),
             markers: pieces.iter().map(|piece| UTTERANCE_ENDS.contains(&piece.as_str())).collect(),
         })
@@ -239,6 +247,7 @@ impl Decoder {
         DecodeState {
             frames: 0,
             prompt: self.prompt.as_ref().and_then(|prompt| prompt.default),
+            terms: None,
             search,
         }
     }
@@ -266,6 +275,7 @@ impl Decoder {
         let rows = self.gather(work);
         for input in work.iter_mut() {
             *input.decoded = Decoded::default();
+            self.take_up(input);
         }
         match &self.search {
             Search::Transducer => self.advance_transducer(work, &rows),
@@ -274,6 +284,31 @@ impl Decoder {
         for input in work.iter_mut() {
             input.decoded.frames = Frames(input.state.frames);
         }
+    }
+
+    /// Makes the input's terms those of the stream.
+    fn take_up(&self, input: &mut DecodeInput<'_>) {
+        let state = &mut *input.state;
+        let same = match (&state.terms, input.terms) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if same {
+            return;
+        }
+        state.terms = input.terms.cloned();
+        match (&mut state.search, &self.search) {
+            (SearchState::Ctc(greedy), _) => greedy.place = Place::default(),
+            (SearchState::Transducer(transducer), _) => transducer.place = Place::default(),
+            (SearchState::Beam { now, .. }, Search::Beam(beam)) => beam.leave_terms(now),
+            (SearchState::Beam { .. }, _) => {}
+        }
+    }
+
+    /// A stream's terms over the model's pieces.
+    fn favour<'a>(&'a self, terms: Option<&'a Arc<Terms>>) -> Option<Favour<'a>> {
+        let spelled = &self.spelled;
+        terms.map(|terms| Favour { terms, spelled })
     }
 
     /// All rows one stream after the other, prompts applied.
@@ -302,6 +337,7 @@ impl Decoder {
     /// count. Confidences of [`Heard::Best`] and [`Heard::Emitted`] are greatest probabilities.
     pub fn settle(&self, input: &mut DecodeInput<'_>, heard: Heard<'_>) {
         *input.decoded = Decoded::default();
+        self.take_up(input);
         match heard {
             Heard::LogProbs { rows, stride } => {
                 let outputs = self.markers.len() + 1;
@@ -396,13 +432,14 @@ impl Decoder {
     }
 
     fn search_ctc<'a>(&self, input: &mut DecodeInput<'_>, frames: impl Iterator<Item = &'a [f32]>) {
+        let favour = self.favour(input.terms);
         let DecodeState { frames: frame, search, .. } = &mut *input.state;
         let close = input.commit || input.end;
         let (mut fixed, mut tail) = (Vec::new(), Vec::new());
         match (search, &self.search) {
             (SearchState::Ctc(greedy), _) => {
                 for row in frames {
-                    fixed.extend(greedy.push(row, Frames(*frame), self.confidence));
+                    fixed.extend(greedy.push(row, Frames(*frame), self.confidence, favour));
                     *frame = frame.saturating_add(1);
                 }
                 if close {
@@ -412,11 +449,11 @@ impl Decoder {
             }
             (SearchState::Beam { now, .. }, Search::Beam(beam)) => {
                 for row in frames {
-                    beam.push(now, row, self.confidence, &mut fixed);
+                    beam.push(now, row, self.confidence, favour, &mut fixed);
                     *frame = frame.saturating_add(1);
                 }
                 if close {
-                    beam.commit(now, input.end, &mut fixed);
+                    beam.commit(now, input.end, favour, &mut fixed);
                 }
                 beam.tail(now, &mut tail);
             }
@@ -435,6 +472,7 @@ impl Decoder {
         let mut results = Vec::with_capacity(work.len());
         for input in work {
             let count = self.count(input);
+            let favour = self.favour(input.terms);
             let DecodeState {
                 frames,
                 search: SearchState::Transducer(state),
@@ -446,6 +484,7 @@ impl Decoder {
             lanes.push(Lane {
                 state,
                 frames: count,
+                favour,
                 emitted: Vec::new(),
                 margins: None,
             });
@@ -491,7 +530,9 @@ impl Decoder {
             out.ctc_log_probs = head.log_probs(&rows);
             let mut greedy = Greedy::default();
             let frames = (0..).map(Frames).zip(out.ctc_log_probs.chunks_exact(head.outputs()));
-            let mut tokens: Vec<Token> = frames.filter_map(|(frame, row)| greedy.push(row, frame, self.confidence)).collect();
+            let mut tokens: Vec<Token> = frames
+                .filter_map(|(frame, row)| greedy.push(row, frame, self.confidence, None))
+                .collect();
             tokens.extend(greedy.open);
             out.ctc_ids = tokens.iter().map(|token| token.id).collect();
             out.ctc_frames = tokens.iter().map(|token| token.start.0).collect();
@@ -500,6 +541,7 @@ impl Decoder {
             let mut lane = [Lane {
                 state: &mut TransducerState::default(),
                 frames: count,
+                favour: None,
                 emitted: Vec::new(),
                 margins: Some(Vec::new()),
             }];
@@ -531,6 +573,7 @@ impl DecodeState {
     /// Starts a new utterance: frames count from 0, nothing is remembered but the locale.
     pub fn reset(&mut self) {
         self.frames = 0;
+        self.terms = None;
         match &mut self.search {
             SearchState::Ctc(greedy) => *greedy = Greedy::default(),
             SearchState::Beam { now, start } => now.clone_from(start),

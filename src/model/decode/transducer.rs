@@ -9,11 +9,13 @@
 )]
 
 use super::confidence::Confidence;
-use super::ctc::argmax;
+use super::ctc::{argmax, share};
+use super::favour::Favour;
 use crate::model::arch::{Architecture, Transducer as Sizes};
 use crate::model::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 use crate::ops::log_softmax::log_softmax;
+use crate::terms::Place;
 
 /// Prediction network and joint of one checkpoint.
 pub(super) struct Transducer {
@@ -105,6 +107,8 @@ pub(super) struct TransducerState {
     prediction: Option<Prediction>,
     /// Frames of the next call that the last TDT duration jumps over.
     skip: usize,
+    /// Where its tokens have led among the stream's terms.
+    pub(super) place: Place,
 }
 
 /// A token as the network emitted it.
@@ -125,6 +129,8 @@ pub(super) struct Lane<'a> {
     pub(super) state: &'a mut TransducerState,
     /// Frames of this stream in this call.
     pub(super) frames: usize,
+    /// The stream's terms.
+    pub(super) favour: Option<Favour<'a>>,
     /// What was emitted, in order.
     pub(super) emitted: Vec<Emission>,
     /// If wanted: for each emission, and for what follows the last, how far the best score of every joint step since the emission
@@ -262,8 +268,16 @@ impl Transducer {
     /// Reads one joint output: emits or not, moves the cursor on, returns the emitted token.
     fn decide(&self, cursor: &mut Cursor<'_, '_>, row: &mut [f32], confidence: Confidence) -> Option<usize> {
         let (tokens, durations) = row.split_at_mut(self.vocabulary + 1);
-        let id = argmax(tokens);
-        let blank = id == self.vocabulary;
+        let best = argmax(tokens);
+        let blank = best == self.vocabulary;
+        let id = match cursor.lane.favour {
+            Some(favour) if !blank => {
+                let choice = favour.choose(&tokens[..self.vocabulary], cursor.lane.state.place, None);
+                cursor.lane.state.place = choice.place;
+                choice.token
+            }
+            _ => best,
+        };
         let duration = self.durations.get(argmax_or_zero(durations)).copied();
         if let Some(margins) = &mut cursor.lane.margins {
             cursor.margin = cursor.margin.min(lead(tokens)).min(lead(durations));
@@ -277,7 +291,7 @@ impl Transducer {
                 id,
                 frame: cursor.frame,
                 duration,
-                confidence: confidence.of(tokens),
+                confidence: confidence.of(tokens) * share(tokens, id, best),
             });
             cursor.symbols += 1;
         }

@@ -6,6 +6,7 @@
 
 use crate::model::lm::NgramState;
 use crate::model::lm::lexicon::Prefix;
+use crate::terms::Place;
 
 /// No node, no hypothesis, no token.
 pub(super) const NONE: u32 = u32::MAX;
@@ -41,6 +42,10 @@ pub(super) struct Node {
     pub(super) context: NgramState,
     /// Score and context once the word under way is complete; computed when first needed.
     pub(super) complete: Option<(f64, NgramState)>,
+    /// Where its letters lead among the stream's terms.
+    pub(super) place: Place,
+    /// Bonus of those terms.
+    pub(super) favour: f64,
 }
 
 impl Default for Node {
@@ -56,14 +61,16 @@ impl Default for Node {
             partial: 0.0,
             context: NgramState::default(),
             complete: None,
+            place: Place::default(),
+            favour: 0.0,
         }
     }
 }
 
 impl Node {
-    /// What the language model adds to the prefix's own probability.
+    /// What the language model and the terms add to the prefix's own probability.
     pub(super) fn score(&self) -> f64 {
-        self.base + self.partial
+        self.base + self.partial + self.favour
     }
 }
 

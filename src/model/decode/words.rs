@@ -9,15 +9,16 @@ use std::sync::Arc;
 use super::beam::BeamOptions;
 use super::tree::{Node, Word};
 use crate::model::lm::{NgramModel, NgramState};
+use crate::terms::letters;
 
 /// Begins a word in a SentencePiece vocabulary.
 const WORD_START: char = '\u{2581}';
 
 /// A piece of the vocabulary as the lexicon sees it.
 #[derive(Clone, Debug, Default)]
-struct Piece {
-    begins: bool,
-    letters: Box<[u8]>,
+pub(super) struct Piece {
+    pub(super) begins: bool,
+    pub(super) letters: Box<[u8]>,
     /// For a piece that begins a word: the word and its expected score.
     first: (Word, f64),
 }
@@ -131,7 +132,7 @@ impl WordScorer {
 }
 
 /// Letters of a piece; marks such as `<EOU>` and language tags end a word and have none.
-fn parse(piece: &str) -> Piece {
+pub(super) fn parse(piece: &str) -> Piece {
     let begins = piece.starts_with(WORD_START);
     if piece == "<unk>" {
         return Piece {
@@ -145,11 +146,7 @@ fn parse(piece: &str) -> Piece {
             ..Piece::default()
         };
     }
-    let letters: String = piece
-        .chars()
-        .filter(|letter| letter.is_alphanumeric() || *letter == '\'')
-        .flat_map(char::to_lowercase)
-        .collect();
+    let letters: String = letters(piece).collect();
     Piece {
         begins,
         letters: letters.into_bytes().into(),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
+use super::text::Lines;
 use super::{LmError, MAX_NGRAMS, MAX_ORDER, MAX_WORD_BYTES, MAX_WORDS};
 
 /// Longest accepted line in bytes: five words of the longest kind and two numbers.
@@ -22,7 +23,7 @@ pub struct Ngram {
     pub backoff: f32,
 }
 
-/// A parsed model. Word ids are ranks in byte order of the words.
+/// A model as it is read or built. Word ids are ranks in byte order of the words.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arpa {
     /// Words in byte order, without duplicates.
@@ -34,13 +35,9 @@ pub struct Arpa {
 /// Parses ARPA text.
 ///
 /// # Errors
-/// [`LmError::Arpa`] with the line, [`LmError::Model`] for contradictions found at the end, [`LmError::Read`].
+/// [`LmError::Line`], [`LmError::Model`] for contradictions found at the end, [`LmError::Read`].
 pub fn parse(reader: impl BufRead) -> Result<Arpa, LmError> {
-    let mut lines = Lines {
-        reader,
-        number: 0,
-        text: String::new(),
-    };
+    let mut lines = Lines::new(reader, MAX_LINE);
     let counts = header(&mut lines)?;
     let mut ids = HashMap::new();
     let mut names = Vec::new();
@@ -75,38 +72,6 @@ pub fn parse(reader: impl BufRead) -> Result<Arpa, LmError> {
         return Err(lines.wrong("expected \\end\\".to_owned()));
     }
     sorted(names, orders)
-}
-
-struct Lines<R> {
-    reader: R,
-    number: u64,
-    text: String,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// Moves to the next line that is not empty; false at the end of the text.
-    fn next(&mut self) -> Result<bool, LmError> {
-        loop {
-            self.text.clear();
-            self.number += 1;
-            let mut limited = std::io::Read::take(&mut self.reader, MAX_LINE);
-            let read = limited.read_line(&mut self.text).map_err(LmError::Read)?;
-            if read == 0 {
-                return Ok(false);
-            }
-            if limited.limit() == 0 && !self.text.ends_with('\n') {
-                return Err(self.wrong(format!("longer than {MAX_LINE} bytes")));
-            }
-            self.text.truncate(self.text.trim_end().len());
-            if !self.text.is_empty() {
-                return Ok(true);
-            }
-        }
-    }
-
-    fn wrong(&self, reason: String) -> LmError {
-        LmError::Arpa { line: self.number, reason }
-    }
 }
 
 fn header<R: BufRead>(lines: &mut Lines<R>) -> Result<Vec<usize>, LmError> {
@@ -184,7 +149,7 @@ fn id_after<R: BufRead>(count: usize, lines: &Lines<R>) -> Result<u32, LmError> 
 }
 
 /// Renumbers the words by byte order and sorts every order.
-fn sorted(names: Vec<String>, mut orders: Vec<Vec<Ngram>>) -> Result<Arpa, LmError> {
+pub(super) fn sorted(names: Vec<String>, mut orders: Vec<Vec<Ngram>>) -> Result<Arpa, LmError> {
     let mut ranked: Vec<(String, u32)> = names.into_iter().zip(0_u32..).collect();
     ranked.sort_unstable();
     let mut rank = vec![0_u32; ranked.len()];

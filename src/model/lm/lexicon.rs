@@ -66,6 +66,12 @@ impl Lexicon {
         self.first[node] as usize..self.first[node + 1] as usize
     }
 
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        let numbers = self.first.len() + self.word.len() + self.best.len();
+        numbers * size_of::<u32>() + self.label.len()
+    }
+
     /// The empty prefix.
     pub fn root(&self) -> Prefix {
         Prefix(0)

@@ -1,22 +1,26 @@
-//! A word n-gram language model with backoff: built from ARPA text, kept in one compact file, queried from a memory map.
+//! A word n-gram language model with backoff: built from sentences or ARPA text, kept in one compact file, queried from a memory map.
 //!
-//! What it does: parses and checks ([`arpa`]), writes and reads the compact form ([`binary`]), answers "how probable is this
-//! word here" and "which words begin like this" ([`lexicon`]). What it does not do: training, word pieces, search.
-//! Who calls it: the beam search of `model::decode`, and the tool that builds the bundled model.
+//! What it does: counts and smooths ([`build`]), parses and checks ([`arpa`]), writes and reads the compact form ([`binary`]), answers
+//! "how probable is this word here" and "which words begin like this" ([`lexicon`]), tells how well it expects a text ([`fit`]).
+//! What it does not do: word pieces, search. Who calls it: the beam search of `model::decode`, and `hark models lm`.
 
 pub mod arpa;
 pub mod binary;
+pub mod build;
+pub mod fit;
 pub mod lexicon;
 #[cfg(test)]
 mod tests;
+pub mod text;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use thiserror::Error;
 
+use self::arpa::Arpa;
 use self::binary::Layout;
 use self::lexicon::Lexicon;
 
@@ -44,19 +48,19 @@ pub enum LmError {
         #[source]
         source: std::io::Error,
     },
-    /// Reading ARPA text failed.
-    #[error("reading ARPA text: {0}")]
+    /// Reading the text failed.
+    #[error("reading the text: {0}")]
     Read(#[source] std::io::Error),
-    /// The ARPA text is malformed.
-    #[error("ARPA text, line {line}: {reason}")]
-    Arpa {
+    /// The text is malformed or exceeds a limit.
+    #[error("line {line}: {reason}")]
+    Line {
         /// Line, from 1.
         line: u64,
         /// What is wrong there.
         reason: String,
     },
     /// The n-grams contradict each other or exceed a limit.
-    #[error("ARPA model: {0}")]
+    #[error("n-grams: {0}")]
     Model(String),
     /// The compact file is damaged, truncated or of another version.
     #[error("compact language model: {0}")]
@@ -118,8 +122,15 @@ impl NgramModel {
     /// # Errors
     /// Malformed text, an n-gram whose context is missing, or a limit of this module exceeded.
     pub fn from_arpa(reader: impl BufRead) -> Result<Self, LmError> {
-        let model = arpa::parse(reader)?;
-        Self::from_bytes(Bytes::Owned(binary::write(&model)?))
+        Self::from_ngrams(&arpa::parse(reader)?)
+    }
+
+    /// Builds a model in memory from its n-grams.
+    ///
+    /// # Errors
+    /// An n-gram whose context is missing, or a limit of this module exceeded.
+    pub fn from_ngrams(model: &Arpa) -> Result<Self, LmError> {
+        Self::from_bytes(Bytes::Owned(binary::write(model)?))
     }
 
     /// Opens a compact file by memory map and checks all of it (a few milliseconds for each megabyte).
@@ -162,6 +173,30 @@ impl NgramModel {
     /// The compact form, as [`NgramModel::open`] reads it.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.all()
+    }
+
+    /// Writes the compact form under another name and renames it, since the file of that name may be mapped.
+    ///
+    /// # Errors
+    /// Writing or renaming fails; nothing is left behind.
+    pub fn write(&self, path: &Path) -> Result<(), LmError> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let written = File::create(&partial)
+            .and_then(|mut file| file.write_all(self.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&partial, path));
+        written.map_err(|source| {
+            std::fs::remove_file(&partial).ok();
+            LmError::Io {
+                path: path.to_owned(),
+                source,
+            }
+        })
+    }
+
+    /// Bytes in use beside the compact form: the lexicon.
+    pub fn lexicon_bytes(&self) -> usize {
+        self.lexicon.bytes()
     }
 
     /// Words of context plus one.
@@ -220,24 +255,6 @@ impl std::fmt::Debug for NgramModel {
             .field("words", &self.count(1))
             .finish_non_exhaustive()
     }
-}
-
-/// Converts an ARPA file into a compact file and returns the model.
-///
-/// # Errors
-/// As [`NgramModel::from_arpa`], or writing fails.
-pub fn arpa_to_binary(arpa: &Path, out: &Path) -> Result<NgramModel, LmError> {
-    let input = File::open(arpa).map_err(|source| LmError::Io {
-        path: arpa.to_owned(),
-        source,
-    })?;
-    let model = NgramModel::from_arpa(BufReader::new(input))?;
-    let written = File::create(out).and_then(|mut file| file.write_all(model.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|source| LmError::Io {
-        path: out.to_owned(),
-        source,
-    })?;
-    Ok(model)
 }
 
 /// A memory map shares the model between processes and reads only the pages that are used.

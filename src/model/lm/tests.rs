@@ -76,9 +76,9 @@ fn words_and_prefixes() {
 #[test]
 fn a_file_gives_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
-    let (arpa, out) = (folder.path().join("a.arpa"), folder.path().join("a.bin"));
-    std::fs::write(&arpa, SMALL).unwrap();
-    let written = arpa_to_binary(&arpa, &out).unwrap();
+    let out = folder.path().join("a.bin");
+    let written = small();
+    written.write(&out).unwrap();
     let read = NgramModel::open(&out).unwrap();
     assert_eq!(read.as_bytes(), written.as_bytes());
     let day = read.word_id("day").unwrap();
@@ -86,6 +86,11 @@ fn a_file_gives_the_same_model() {
     assert!(matches!(NgramModel::open(&folder.path().join("none")), Err(LmError::Io { .. })));
     std::fs::write(&out, b"").unwrap();
     assert!(NgramModel::open(&out).is_err(), "an empty file cannot be mapped");
+    // Not over a folder, and without leaving the partial file.
+    let taken = folder.path().join("b.bin");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(matches!(written.write(&taken), Err(LmError::Io { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 /// Makes the checksum fit, as whoever means harm would.

@@ -1,6 +1,7 @@
 //! Model folders: `models/<name>/` with `model.toml`, `weights.safetensors`, `vocab.txt` and perhaps a language model.
 //!
-//! What it does: load a folder with every checksum and shape proven, list folders, import a published checkpoint into one.
+//! What it does: load a folder with every checksum and shape proven, list folders, import a published checkpoint into one; say where
+//! the language models of a directory are, and attach one to a folder.
 //! What it does not do: choose where the models directory is (the caller says), build the network.
 //! Called by the server's start-up and by `hark models`.
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::archive::{self, ArchiveError, LayoutError, Published};
 use super::decode::beam::BeamOptions;
-use super::lm::{self, LmError};
+use super::lm::{LmError, NgramModel};
 use super::manifest::{self, Checksums, Decode, FORMAT, Head, LanguageModel, Manifest, ManifestError, Provenance};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use super::weights::Weights;
@@ -65,7 +66,7 @@ pub enum StoreError {
         directory: PathBuf,
     },
     /// A name that cannot be a folder name.
-    #[error("{0:?} is no model name: 1 to 64 letters, digits, `-`, `_` and `.`, not first a `.`")]
+    #[error("{0:?} is no name of a model: 1 to 64 letters, digits, `-`, `_` and `.`, not first a `.`")]
     Name(String),
     /// The manifest's name and the folder's differ.
     #[error("folder {folder} holds a model.toml with name = {name:?}")]
@@ -76,7 +77,7 @@ pub enum StoreError {
         name: String,
     },
     /// The language model.
-    #[error("the language model cannot be made")]
+    #[error("the language model cannot be read or written")]
     LanguageModel(#[from] LmError),
     /// `model.toml`.
     #[error(transparent)]
@@ -169,9 +170,24 @@ pub fn load(folder: &Path) -> Result<Model, StoreError> {
     })
 }
 
-/// Makes a language model for the CTC head of a folder's model from ARPA text, and says so in its `model.toml`. Settings that
-/// stand there already are kept. Returns the bytes of the file.
-pub fn attach_lm(folder: &Path, arpa: &Path) -> Result<usize, StoreError> {
+/// The file of the language model of that name.
+///
+/// # Errors
+/// The name cannot be a file name.
+pub fn lm_file(models_dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    if manifest::is_name(name) {
+        Ok(models_dir.join(format!("{name}.lm")))
+    } else {
+        Err(StoreError::Name(name.to_owned()))
+    }
+}
+
+/// Copies a language model into a folder for the CTC head of its model, and says so in its `model.toml`. Settings that stand there
+/// already are kept.
+///
+/// # Errors
+/// The language model cannot be opened, the model has no CTC head, or a file cannot be read or written.
+pub fn attach_lm(folder: &Path, lm: &Path) -> Result<(), StoreError> {
     let mut manifest = read_manifest(folder)?;
     let decode = manifest.decode.get_or_insert(Decode { head: Head::Ctc, lm: None });
     decode.head = Head::Ctc;
@@ -183,12 +199,12 @@ pub fn attach_lm(folder: &Path, arpa: &Path) -> Result<usize, StoreError> {
         unknown_penalty: options.unknown_penalty,
         beam_width: options.width,
     });
-    let path = folder.join(&settings.file);
-    let bytes = lm::arpa_to_binary(arpa, &path)?.as_bytes().len();
-    manifest.checksums.lm = Some(checksum(&path)?);
+    let copy = folder.join(&settings.file);
+    let model = NgramModel::open(lm)?;
+    manifest.checksums.lm = Some(hex(&Sha256::digest(model.as_bytes())));
     let (path, text) = (folder.join(MANIFEST), manifest.write()?);
-    fs::write(&path, text).map_err(|source| StoreError::Io { path, source })?;
-    Ok(bytes)
+    model.write(&copy)?;
+    fs::write(&path, text).map_err(|source| StoreError::Io { path, source })
 }
 
 /// Reads and checks the `model.toml` of a folder, and nothing else.

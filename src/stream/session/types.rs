@@ -1,9 +1,11 @@
 //! What goes into a session and what comes out of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::terms::Terms;
 use crate::units::Millis;
 use crate::wire::models::ModelRef;
 use crate::wire::results::ServerMessage;
@@ -17,6 +19,8 @@ pub struct StreamInfo {
     pub created: String,
     /// The model that runs.
     pub model: ModelRef,
+    /// The engine can favour terms with that model.
+    pub favours: bool,
 }
 
 /// The numbers that rule live streams.
@@ -72,6 +76,8 @@ pub struct PendingChunk {
     pub end: bool,
     /// A pause ends here.
     pub commit: bool,
+    /// Terms that are favoured from here on.
+    pub terms: Option<Arc<Terms>>,
     /// When its last byte arrived.
     pub arrived: Instant,
 }

@@ -196,7 +196,9 @@ fn keywords_and_keyterms_belong_to_different_models() {
     live("keyterm=snow");
     live("model=my-own&keyterm=snow&keywords=rain");
     assert!(refusal(parse_live("model=nova-2-phonecall&keyterm=snow")).2.contains("keyterm"));
-    assert!(parse_live("model=nova-2&keywords=snow:heavy").is_err());
+    for bad in ["heavy", "nan", "inf", "1e39", ""] {
+        assert!(parse_live(&format!("model=nova-2&keywords=snow:{bad}")).is_err(), "{bad}");
+    }
     let many = "keyterm=one+two+three+four+five&".repeat(100);
     live(&many);
     assert_eq!(parse_live(&format!("{many}keyterm=more")), Err(ApiError::KeytermLimit));
@@ -212,6 +214,34 @@ fn punctuation_is_implied_by_other_features() {
     }
     assert!(parse_file("paragraphs=true").unwrap().punctuate);
     assert!(!live("paragraphs=true").punctuate);
+}
+
+#[test]
+fn formats_are_read_and_dictation_needs_punctuation() {
+    let format = |query: &str| live(query).changes.format;
+    assert_eq!(
+        format("numerals=false&smart_format=false&dictation=False"),
+        crate::wire::changes::Format::default()
+    );
+    for (query, wanted) in [
+        ("numerals=true", [true, false, false, false]),
+        ("smart_format=True", [false, true, false, false]),
+        ("measurements=true", [false, false, true, false]),
+        ("dictation=true", [false; 4]),
+        ("dictation=true&punctuate=true", [false, false, false, true]),
+        ("dictation=true&smart_format=true", [false, true, false, true]),
+    ] {
+        let found = format(query);
+        assert_eq!(
+            [found.numerals, found.smart, found.measurements, found.dictation],
+            wanted,
+            "{query}"
+        );
+        assert_eq!(parse_file(query).unwrap().changes.format, found, "{query}");
+    }
+    for name in ["numerals", "smart_format", "measurements", "dictation"] {
+        assert!(parse_live(&format!("{name}=yes")).is_err(), "{name}");
+    }
 }
 
 #[test]
@@ -254,7 +284,40 @@ fn labels_are_kept_within_their_limits() {
 
 #[test]
 fn unknown_parameters_and_legacy_ones_are_ignored() {
-    live("foo=bar&Interim_Results=nonsense&diarize_version=x&keyword_boost=legacy&ner=1&token=abc&redact=anything");
+    live("foo=bar&Interim_Results=nonsense&diarize_version=x&keyword_boost=legacy&ner=1&token=abc");
+}
+
+#[test]
+fn what_cannot_be_redacted_is_refused() {
+    let redact = |query: &str| live(query).changes.redact;
+    assert_eq!(redact("redact=pci&redact=SSN"), ["pci", "ssn"]);
+    assert_eq!(redact("redact=true"), ["numbers"]);
+    assert_eq!(redact("redact=%5B%22pii%22%2C%22email_address%22%5D"), ["pii", "email_address"]);
+    assert!(redact("redact=false&redact=").is_empty());
+    for query in ["redact=phi", "redact=occupation", "redact=pci&redact=everything"] {
+        assert_eq!(parse_file(query).unwrap_err().status(), 400, "{query}");
+    }
+}
+
+#[test]
+fn terms_have_weights() {
+    for (query, terms) in [
+        (
+            "model=nova-2&keywords=Snow:2.5&keywords=rain&keywords=a:b:0",
+            vec![("Snow", 2.5), ("rain", 1.0), ("a:b", 0.0)],
+        ),
+        (
+            "model=nova-3&keyterm=Snow:2&keyterm=two+words,+three",
+            vec![("Snow:2", 1.0), ("two words, three", 1.0)],
+        ),
+        ("model=my-own&keywords=rain:-1&keyterm=snow", vec![("rain", -1.0), ("snow", 1.0)]),
+        ("model=base&keywords=rain:-1", vec![("rain", -1.0)]),
+        ("keyterm=&keywords=", vec![]),
+    ] {
+        assert_eq!(live(query).terms().collect::<Vec<_>>(), terms, "{query}");
+        assert_eq!(parse_file(query).unwrap().terms().collect::<Vec<_>>(), terms, "{query}");
+    }
+    assert!(refusal(parse_live("model=nova-2&keywords=rain:-1")).2.contains("base"));
 }
 
 proptest! {

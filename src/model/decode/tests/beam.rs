@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::*;
 
 /// ln probability of every label sequence, by enumeration of all alignments.
-fn enumerate(rows: &[f32], width: usize) -> HashMap<Vec<u32>, f64> {
+pub(super) fn enumerate(rows: &[f32], width: usize) -> HashMap<Vec<u32>, f64> {
     let frames = rows.len() / width;
     let mut sums: HashMap<Vec<u32>, f64> = HashMap::new();
     for code in 0..width.pow(frames as u32) {
@@ -24,11 +24,11 @@ fn enumerate(rows: &[f32], width: usize) -> HashMap<Vec<u32>, f64> {
     sums.into_iter().map(|(labels, sum)| (labels, sum.ln())).collect()
 }
 
-fn normalized(rows: &mut [f32], width: usize) {
+pub(super) fn normalized(rows: &mut [f32], width: usize) {
     rows.chunks_exact_mut(width).for_each(crate::ops::log_softmax::log_softmax);
 }
 
-fn wide() -> BeamOptions {
+pub(super) fn wide() -> BeamOptions {
     BeamOptions {
         width: 1000,
         token_floor: -1e6,
@@ -47,7 +47,7 @@ fn a_beam_wide_enough_sums_all_alignments() {
         let beam = Beam::new(wide(), None, &pieces);
         let mut state = beam.new_state();
         for row in rows.chunks_exact(width) {
-            beam.push(&mut state, row, Confidence::MaxProb, &mut Vec::new());
+            beam.push(&mut state, row, Confidence::MaxProb, None, &mut Vec::new());
         }
         let wanted = enumerate(&rows, width);
         let got: HashMap<Vec<u32>, f64> = state.acoustic().into_iter().collect();
@@ -73,7 +73,7 @@ fn a_beam_of_one_keeps_the_best_prefix_of_each_frame() {
         let (mut labels, mut blank, mut label) = (Vec::<u32>::new(), 1.0_f64, 0.0_f64);
         let mut fixed = Vec::new();
         for row in rows.chunks_exact(width) {
-            beam.push(&mut state, row, Confidence::MaxProb, &mut fixed);
+            beam.push(&mut state, row, Confidence::MaxProb, None, &mut fixed);
             let p = |token: usize| f64::from(row[token]).exp();
             let last = labels.last().copied();
             let stay = ((blank + label) * p(width - 1), last.map_or(0.0, |last| label * p(last as usize)));
@@ -87,7 +87,7 @@ fn a_beam_of_one_keeps_the_best_prefix_of_each_frame() {
                 (blank, label) = stay;
             }
         }
-        beam.commit(&mut state, true, &mut fixed);
+        beam.commit(&mut state, true, None, &mut fixed);
         assert_eq!(ids(&fixed), labels, "seed {seed}");
     }
 }
@@ -178,7 +178,7 @@ fn agreed_tokens_are_fixed_early_and_the_beam_stays_bounded() {
     let (mut fixed, mut early) = (Vec::new(), 0);
     for (frame, row) in rows.chunks_exact(7).enumerate() {
         let before = fixed.len();
-        beam.push(&mut state, row, Confidence::Entropy, &mut fixed);
+        beam.push(&mut state, row, Confidence::Entropy, None, &mut fixed);
         early += fixed[before..].iter().filter(|token| frame as u32 - token.end.0 < 10).count();
         let mut tail = Vec::new();
         beam.tail(&state, &mut tail);

@@ -8,6 +8,7 @@
 )]
 
 mod beam;
+mod favour;
 mod reference;
 mod streams;
 
@@ -100,12 +101,18 @@ fn starts(tokens: &[Token]) -> Vec<u32> {
 
 /// One call for one stream.
 fn step(decoder: &Decoder, state: &mut DecodeState, rows: &[f32], commit: bool, end: bool) -> Decoded {
+    favoured(decoder, state, None, rows, commit, end)
+}
+
+/// The same with terms.
+fn favoured(decoder: &Decoder, state: &mut DecodeState, terms: Option<&Arc<Terms>>, rows: &[f32], commit: bool, end: bool) -> Decoded {
     let mut decoded = Decoded::default();
     decoder.advance(&mut [DecodeInput {
         state,
         rows,
         commit,
         end,
+        terms,
         decoded: &mut decoded,
     }]);
     decoded

@@ -103,6 +103,7 @@ fn streams_in_a_batch_do_not_meet() {
                         rows,
                         commit: false,
                         end: false,
+                        terms: None,
                         decoded,
                     }
                 })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, pcm, say, silence, speech, wav, words};
 use crate::stream::session::LiveRules;
+use crate::terms::Terms;
 use crate::units::Hz;
 use crate::wire::results::ServerMessage;
 
@@ -182,10 +183,55 @@ fn configure_is_answered_only_if_it_carries_keyterms() {
     rig.text(r#"{"type":"Configure","processors":{"numerals":false}}"#);
     assert!(rig.sent.is_empty());
     rig.text(r#"{"type":"Configure","keyterms":["snow"]}"#);
-    let [ServerMessage::ConfigureFailure { code, .. }] = rig.sent.as_slice() else {
+    let [ServerMessage::ConfigureSuccess { keyterms, .. }] = rig.sent.as_slice() else {
         panic!("{:?}", rig.sent)
     };
-    assert_eq!(*code, "CONFIGURE_KEYTERMS_NOT_SUPPORTED");
+    assert_eq!(*keyterms, ["snow"]);
+}
+
+#[test]
+fn keyterms_that_cannot_be_taken_are_refused_and_change_nothing() {
+    let many = format!(r#"{{"type":"Configure","keyterms":["{}"]}}"#, "a ".repeat(501));
+    let one = r#"{"type":"Configure","keyterms":["snow"]}"#;
+    for (query, text, wanted) in [
+        ("model=nova-2", one, "CONFIGURE_KEYTERMS_NOT_SUPPORTED"),
+        ("model=nova-3", &many, "CONFIGURE_KEYTERM_LIMIT_EXCEEDED"),
+    ] {
+        let mut rig = Rig::new(query);
+        rig.text(text);
+        let [ServerMessage::ConfigureFailure { code, .. }] = rig.sent.as_slice() else {
+            panic!("{:?}", rig.sent)
+        };
+        assert_eq!(*code, wanted);
+        rig.audio(&speech(500));
+        rig.close();
+        assert!(rig.terms.iter().all(Option::is_none));
+    }
+}
+
+#[test]
+fn chunks_carry_the_terms_in_force_where_they_were_cut() {
+    let one = |term| Terms::new([(term, 1.0)]);
+    let mut rig = Rig::new("model=nova-3&keyterm=snow&endpointing=false");
+    // Nothing is answered: what comes after the credits waits, the change of terms among it.
+    rig.prompt = false;
+    rig.audio(&speech(1_000));
+    rig.text(r#"{"type":"Configure","keyterms":["rain"]}"#);
+    rig.audio(&speech(1_000));
+    rig.text(r#"{"type":"Configure","keyterms":[]}"#);
+    rig.audio(&speech(1_000));
+    rig.close();
+    while rig.answer() {}
+    let mut runs: Vec<(Option<Terms>, usize)> = Vec::new();
+    for terms in rig.terms.iter().map(|terms| terms.as_deref().cloned()) {
+        match runs.last_mut().filter(|run| run.0 == terms) {
+            Some(run) => run.1 += 1,
+            None => runs.push((terms, 1)),
+        }
+    }
+    // Chunks of two frames; the first ends after 1480 samples.
+    assert_eq!(runs, [(one("snow"), 6), (one("rain"), 6), (None, 8)]);
+    rig.check();
 }
 
 #[test]

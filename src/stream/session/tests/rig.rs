@@ -107,6 +107,8 @@ pub(super) struct Rig {
     pub(super) lanes_opened: Option<usize>,
     pub(super) latencies: Vec<f64>,
     pub(super) commits: usize,
+    /// The terms of each chunk submitted.
+    pub(super) terms: Vec<Option<Arc<Terms>>>,
     /// Chunks that the engine has not answered.
     pub(super) waiting: VecDeque<(usize, PendingChunk)>,
     /// The engine answers at once.
@@ -144,6 +146,7 @@ impl Rig {
                     arch: "a".into(),
                 },
             },
+            favours: true,
         };
         let now = Instant::now();
         let session = Session::new(options, spec, info, rules, numbers(), now).unwrap();
@@ -156,6 +159,7 @@ impl Rig {
             lanes_opened: None,
             latencies: Vec::new(),
             commits: 0,
+            terms: Vec::new(),
             waiting: VecDeque::new(),
             prompt: true,
             engines: Vec::new(),
@@ -181,6 +185,7 @@ impl Rig {
                 Effect::Submit { lane, chunk } => {
                     assert!(self.lanes_opened.is_some_and(|lanes| lane < lanes), "lanes are announced first");
                     self.commits += usize::from(chunk.commit && !chunk.end);
+                    self.terms.push(chunk.terms.clone());
                     self.waiting.push_back((lane, chunk));
                 }
                 Effect::Read(on) => self.reads.push(on),

@@ -1,0 +1,240 @@
+//! Takes what is sensitive out of words: card and social security numbers, numerals, personal data. English. Pure.
+//!
+//! What it does: finds what a request wants redacted and puts one token in its place ([`rules`] say what a number is), the same in interims
+//! and finals. An interim shows no numeral that what follows could make sensitive. What it does not do: understand; rules over words have
+//! false alarms, and miss what nobody announced. Who calls it: [`super::rewrite`].
+
+mod numerals;
+mod phrases;
+mod rules;
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use self::phrases::Label;
+use self::rules::Found;
+use super::run::{ending, opening};
+#[cfg(doc)]
+use crate::wire::changes::REDACTIONS;
+use crate::wire::results::Word;
+
+/// Words of earlier finals that are looked at again.
+const RECENT: usize = 40;
+/// Distinct finds of a stream that are told from each other.
+const DISTINCT: usize = 4_096;
+/// Words at the end of an interim that are not shown where names and addresses are redacted.
+const HELD: usize = 10;
+/// Digits from which on numerals in a row are redacted by `numbers`.
+const NUMBERS: usize = 3;
+
+/// What a request wants redacted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redaction {
+    labels: Vec<Label>,
+    /// Numerals of so many digits, whatever they mean.
+    numerals: Option<usize>,
+}
+
+/// What the redaction of a stream or file remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The latest words of finals.
+    recent: VecDeque<String>,
+    /// Numbers of finds, by what they were.
+    numbers: HashMap<u64, usize>,
+    counts: HashMap<Label, usize>,
+    /// The latest find, which the next final may go on with.
+    latest: Option<(Label, usize)>,
+}
+
+/// What becomes of the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// They may change, and more will follow.
+    Interim,
+    /// They will not change; more may follow.
+    Final,
+    /// They are all there are.
+    Whole,
+}
+
+impl Redaction {
+    /// From the values of a request, which are some of [`REDACTIONS`].
+    pub fn new(values: &[String]) -> Self {
+        let mut redaction = Self::default();
+        values.iter().for_each(|value| redaction.add(value));
+        redaction
+    }
+
+    fn add(&mut self, value: &str) {
+        let cards = [phrases::CREDIT_CARD, phrases::CREDIT_CARD_EXPIRATION, phrases::CVV];
+        let fewer = |digits: usize, now: Option<usize>| Some(now.map_or(digits, |now| now.min(digits)));
+        match value {
+            "pci" => self.labels.extend(cards),
+            "numbers" => {
+                self.labels.extend(cards);
+                self.labels.push(phrases::SSN);
+                self.numerals = fewer(NUMBERS, self.numerals);
+            }
+            "aggressive_numbers" => self.numerals = fewer(1, self.numerals),
+            "pii" => {
+                self.labels.extend(cards);
+                self.labels.push(phrases::SSN);
+                self.labels.extend(phrases::PERSONAL);
+                self.numerals = fewer(NUMBERS, self.numerals);
+            }
+            label => self
+                .labels
+                .extend(phrases::LABELS.iter().filter(|known| known.eq_ignore_ascii_case(label))),
+        }
+    }
+
+    /// Whether anything is to be redacted.
+    pub fn is_on(&self) -> bool {
+        self.numerals.is_some() || !self.labels.is_empty()
+    }
+
+    /// The words without what is to be redacted. `memory`: of the stream; of interims a copy, which is thrown away.
+    pub fn words(&self, words: Vec<Word>, memory: &mut Memory, stage: Stage) -> Vec<Word> {
+        if !self.is_on() {
+            return words;
+        }
+        let known = memory.recent.len();
+        let plain: Vec<String> = memory
+            .recent
+            .iter()
+            .cloned()
+            .chain(words.iter().map(|word| word.word.clone()))
+            .collect();
+        let spelled: Vec<&str> = plain.iter().map(String::as_str).collect();
+        let found = self.found(&spelled, known, stage);
+        let shown = self.shown(&spelled, known, stage);
+        let mut out = Vec::with_capacity(words.len());
+        let mut found = found.into_iter().peekable();
+        let mut rest = (known..).zip(words).peekable();
+        while let Some((at, word)) = rest.next() {
+            if at >= shown {
+                break;
+            }
+            while found.next_if(|(found, _)| found.words.end <= at).is_some() {}
+            let Some((here, label)) = found.next_if(|(found, _)| found.words.contains(&at)) else {
+                out.push(word);
+                continue;
+            };
+            let mut run = vec![word];
+            while let Some((_, word)) = rest.next_if(|(at, _)| here.words.contains(at)) {
+                run.push(word);
+            }
+            let number = memory.number(label, &here, &spelled, known);
+            out.extend(token(&run, &format!("[{label}_{number}]")));
+        }
+        if stage == Stage::Final {
+            memory.recent.extend(plain.into_iter().skip(known));
+            let old = memory.recent.len().saturating_sub(RECENT);
+            memory.recent.drain(..old);
+        }
+        out
+    }
+
+    /// What is to be redacted in the words from `known` on, with its label, in order and without overlap.
+    fn found(&self, words: &[&str], known: usize, stage: Stage) -> Vec<(Found, Label)> {
+        let found = rules::find(words, known).into_iter().filter(|found| found.words.end > known);
+        let mut found: Vec<(Found, Label)> = found
+            .filter_map(|found| self.label(&found, words, stage).map(|label| (found, label)))
+            .collect();
+        found.sort_by_key(|(found, _)| (found.words.start, std::cmp::Reverse(found.words.end)));
+        // What begins within another find becomes part of it.
+        found.dedup_by(|(later, _), (earlier, _)| {
+            let overlaps = later.words.start < earlier.words.end;
+            if overlaps {
+                earlier.words.end = earlier.words.end.max(later.words.end);
+            }
+            overlaps
+        });
+        found
+    }
+
+    /// Under which label a find is redacted, if it is.
+    fn label(&self, found: &Found, words: &[&str], stage: Stage) -> Option<Label> {
+        if let Some(label) = found.label.filter(|label| self.labels.contains(label)) {
+            return Some(label);
+        }
+        let digits = found.digits.len();
+        if digits == 0 {
+            return None;
+        }
+        let by_length = self.numerals.is_some_and(|least| digits >= least);
+        // What follows may say that it is sensitive, or go on with it.
+        let open = stage == Stage::Interim && found.words.end + rules::BEHIND > words.len();
+        let is_last = words
+            .get(found.words.end..)
+            .unwrap_or_default()
+            .iter()
+            .all(|word| numerals::is_open(word));
+        let by_form = found.label.is_none_or(|label| phrases::BY_LENGTH.contains(&label));
+        let goes_on = stage == Stage::Final && is_last && by_form && digits >= NUMBERS;
+        if by_length || open || goes_on {
+            let guess = self.labels.first().copied().filter(|_| !by_length && by_form);
+            return Some(guess.or(found.label).unwrap_or(phrases::NUMERICAL_PII));
+        }
+        None
+    }
+
+    /// Up to where words are shown: those at the end of an interim that could turn out to be a part of a number, an address or a name are not.
+    fn shown(&self, words: &[&str], known: usize, stage: Stage) -> usize {
+        if stage != Stage::Interim {
+            return words.len();
+        }
+        let of_words = self.labels.iter().any(|label| phrases::OF_WORDS.contains(label));
+        let held = if of_words { HELD } else { 0 };
+        let open = words.iter().rev().take_while(|word| numerals::is_open(word)).count();
+        words.len().saturating_sub(held.max(open)).max(known)
+    }
+}
+
+impl Memory {
+    /// The number of a find among those of its label. What goes on from the final before has the number that it had there.
+    fn number(&mut self, label: Label, found: &Found, words: &[&str], known: usize) -> usize {
+        if let Some((latest, number)) = self.latest
+            && latest == label
+            && found.words.start < known
+        {
+            return number;
+        }
+        let mut hasher = DefaultHasher::new();
+        label.hash(&mut hasher);
+        if found.digits.is_empty() {
+            words.get(found.words.clone()).unwrap_or_default().hash(&mut hasher);
+        } else {
+            found.digits.hash(&mut hasher);
+        }
+        let what = hasher.finish();
+        let number = self.numbers.get(&what).copied().unwrap_or_else(|| {
+            let count = self.counts.entry(label).or_default();
+            *count += 1;
+            if self.numbers.len() < DISTINCT {
+                self.numbers.insert(what, *count);
+            }
+            *count
+        });
+        self.latest = Some((label, number));
+        number
+    }
+}
+
+/// One word in the place of a run, with the punctuation around it.
+fn token(run: &[Word], text: &str) -> Option<Word> {
+    let (first, last) = (run.first()?, run.last()?);
+    let written = first.punctuated_word.as_ref();
+    Some(Word {
+        word: text.to_owned(),
+        start: first.start,
+        end: last.end,
+        confidence: run.iter().map(|word| word.confidence).fold(first.confidence, f32::min),
+        punctuated_word: written.map(|_| format!("{}{text}{}", opening(first), ending(last))),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
+mod tests;
