@@ -5,7 +5,7 @@
     scripts/boost.py --self-test
 
 Speaks with flite (voices kal16, awb, rms, slt) and eSpeak NG: every name of the set in two sentences, in two voices, and as many
-sentences without any name. All names of the set are terms of every call. The bonus was chosen on the set dev; test is for the report.
+sentences without any name. All names of the set are terms of every call. Choose a bonus on the set dev, report on test.
 Both programs are in Debian's packages `flite` and `espeak-ng`. Standard library only, besides wer.py.
 
 A word of a term is wrong if it is replaced or left out, or if words are put in beside it. Everything else counts as elsewhere.
