@@ -143,8 +143,8 @@ impl CostTable {
     }
 
     /// For an engine that shares its processors with the rest of the service. Before the first step is seen, steps are thought to take
-    /// `ratio` times what they took at warm-up, sizes that were not seen later on too, and to deviate as they usually do. Each live stream takes the share `beside` of the processors for its socket and its audio,
-    /// which steps have to wait for.
+    /// `ratio` times what they took at warm-up, and to deviate as they usually do; of sizes that are not seen it is thought later on too. Each
+    /// live stream takes the share `beside` of the processors for its socket and its audio, which steps have to wait for.
     #[must_use]
     pub fn shared(mut self, ratio: f64, beside: f64) -> Self {
         self.drift = ratio;

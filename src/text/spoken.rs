@@ -7,6 +7,22 @@
 /// Most digits that are read as one run.
 const MAX_DIGITS: usize = 64;
 
+/// The months, in order.
+pub const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 /// Below twenty, counted and ordered; the place is the value.
 const SMALL: [[&str; 2]; 20] = [
     ["zero", "zeroth"],

@@ -1,22 +1,7 @@
 //! Dates and times of day.
 
 use super::{Text, capital, rest, word};
-use crate::text::spoken::{self, Written};
-
-const MONTHS: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
+use crate::text::spoken::{self, MONTHS, Written};
 
 /// "may" and "march" are months before a day only with a year, after one of these words, or if the day is an ordinal from "fourth" on.
 const BEFORE_MONTH: &[&str] = &[

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::text::spoken::MONTHS;
+
 /// Words between two numerals of one run.
 const CONNECTORS: [&str; 15] = [
     "and", "comma", "dash", "dot", "er", "hyphen", "minus", "of", "point", "slash", "space", "the", "then", "uh", "um",
@@ -47,21 +49,6 @@ const ORDINALS: [&str; 19] = [
     "seventeenth",
     "eighteenth",
     "nineteenth",
-];
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
 ];
 
 /// Words before a lone "one" that make it a pronoun.

@@ -145,6 +145,13 @@ fn last_end(words: &[&str], phrase: &str) -> Option<usize> {
     starts.rev().find(is_there).map(|start| start + count)
 }
 
+/// Whether a phrase stands at the end of the words.
+fn ends_with(words: &[&str], phrase: &str) -> bool {
+    let last = words.len().checked_sub(phrase.split(' ').count());
+    last.and_then(|last| words.get(last..))
+        .is_some_and(|last| phrase.split(' ').eq(last.iter().copied()))
+}
+
 /// "… is my card number".
 fn said_behind(words: &[&str], runs: &[Run], index: usize, code: &Range<usize>, length: usize) -> Option<&'static Trigger> {
     let run = runs.get(index)?;
@@ -277,7 +284,7 @@ fn mailbox(words: &[&str], at: usize) -> usize {
 /// A password or user name right behind what announces it.
 fn secret(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
     let before = words.get(..at)?;
-    let ends = |phrase: &&str| before.len() >= phrase.split(' ').count() && last_end(before, phrase) == Some(at);
+    let ends = |phrase: &&str| ends_with(before, phrase);
     let label = if ["password is", "passcode is", "passphrase is"].iter().any(&ends) {
         PASSWORD
     } else if ["username is", "user name is", "user id is", "login is", "log in is"]
@@ -296,7 +303,7 @@ fn secret(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
 /// A name right behind what announces it.
 fn name(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
     let before = words.get(at.saturating_sub(4)..at)?;
-    let announced = NAME_PHRASES.iter().any(|phrase| last_end(before, phrase) == Some(before.len()));
+    let announced = NAME_PHRASES.iter().any(|phrase| ends_with(before, phrase));
     if !announced {
         return None;
     }
