@@ -8,8 +8,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -35,8 +36,13 @@ const STACK: usize = 1 << 20;
 /// Frames that an AAC encoder puts before the sound, at least: the overlap of its transform (ISO/IEC 14496-3, 4.6.11). Containers tell how
 /// many there are in places that the readers do not look at.
 const AAC_PRIMING: usize = 1_024;
-/// Packets in a row that may be broken.
+/// Packets in a row that may be broken or without sound. One without bytes costs a file nothing: there could be any number of them.
 const BROKEN_PACKETS: usize = 64;
+/// Bytes that the reader of a live stream may take before the next packet is whole. It holds them, and nobody counts them any more; a
+/// picture may come before the sound.
+pub const LIVE_HELD: usize = 16 << 20;
+/// The same for a file, whose index may be long.
+pub const FILE_HELD: usize = 64 << 20;
 
 /// A container, by the reader it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,21 +118,34 @@ pub struct Frames {
 pub struct Container {
     steps: Receiver<Result<Step, AudioError>>,
     bytes: SyncSender<Bytes>,
+    /// Bytes that the reader has taken since the last packet. It goes with the container, which tells the reader to stop.
+    taken: Arc<AtomicUsize>,
+    /// How many of them there may be.
+    most: usize,
     hungry: bool,
     ended: bool,
 }
 
 impl Container {
-    /// Begins to read.
+    /// Begins to read; the reader may take `most` bytes for one packet, or before the first.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn open(format: Format, source: Source) -> Result<Self, AudioError> {
+    pub fn open(format: Format, source: Source, most: usize) -> Result<Self, AudioError> {
         let (bytes, fed) = sync_channel(1);
         let (sender, steps) = sync_channel(0);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::downgrade(&taken);
         let work = move || {
             let stream = match source {
-                Source::File(file) => MediaSourceStream::new(Box::new(file), Default::default()),
+                Source::File(file) => {
+                    let spooled = Spooled {
+                        file,
+                        taken: counted.clone(),
+                        most,
+                    };
+                    MediaSourceStream::new(Box::new(spooled), Default::default())
+                }
                 Source::Pushed => {
                     let pushed = Pushed {
                         fed: Mutex::new(fed),
@@ -137,7 +156,7 @@ impl Container {
                     MediaSourceStream::new(Box::new(pushed), Default::default())
                 }
             };
-            let end = read(format, stream, &sender).map(|()| Step::Ended);
+            let end = read(format, stream, &sender, &counted).map(|()| Step::Ended);
             // Nobody to tell: the intake is gone.
             sender.send(end).ok();
         };
@@ -149,6 +168,8 @@ impl Container {
         Ok(Self {
             steps,
             bytes,
+            taken,
+            most,
             hungry: false,
             ended: false,
         })
@@ -157,7 +178,7 @@ impl Container {
     /// Lets the reader go on to its next step. After [`Step::Hungry`] it needs [`Container::feed`] first, and says so again without.
     ///
     /// # Errors
-    /// The bytes cannot be decoded, or the reader does not come to an end with them.
+    /// The bytes cannot be decoded, the reader does not come to an end with them, or takes too many for one packet.
     pub fn step(&mut self) -> Result<Step, AudioError> {
         if self.ended {
             return Ok(Step::Ended);
@@ -166,10 +187,14 @@ impl Container {
             return Ok(Step::Hungry);
         }
         let step = match self.steps.recv_timeout(PATIENCE) {
-            Ok(step) => step?,
+            Ok(step) => step,
             Err(RecvTimeoutError::Timeout) => return Err(undecodable("its decoder does not come to an end")),
             Err(RecvTimeoutError::Disconnected) => return Err(undecodable("its decoder broke down")),
         };
+        if self.taken.load(Relaxed) > self.most {
+            return Err(undecodable("a packet, or what comes before the first, is too large"));
+        }
+        let step = step?;
         self.hungry = matches!(step, Step::Hungry);
         self.ended = matches!(step, Step::Ended);
         Ok(step)
@@ -177,6 +202,7 @@ impl Container {
 
     /// Gives bytes to a hungry reader; none at all says that the input has ended.
     pub fn feed(&mut self, bytes: Bytes) {
+        self.taken.fetch_add(bytes.len(), Relaxed);
         self.hungry = self.bytes.try_send(bytes).is_err();
     }
 }
@@ -227,19 +253,64 @@ impl MediaSource for Pushed {
     }
 }
 
-/// Reads to the end, or until nobody listens.
-fn read(format: Format, stream: MediaSourceStream<'_>, steps: &SyncSender<Result<Step, AudioError>>) -> Result<(), AudioError> {
+/// A file, as long as its reader is not given up and does not take too much for one packet.
+struct Spooled {
+    file: File,
+    taken: Weak<AtomicUsize>,
+    most: usize,
+}
+
+impl Read for Spooled {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let taken = self.taken.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
+        if taken.load(Relaxed) > self.most {
+            return Err(io::Error::other("the packet is too large"));
+        }
+        let count = self.file.read(into)?;
+        taken.fetch_add(count, Relaxed);
+        Ok(count)
+    }
+}
+
+impl Seek for Spooled {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl MediaSource for Spooled {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.file.byte_len()
+    }
+}
+
+/// Reads to the end, or until nobody listens; `taken` is gone when the container is.
+fn read(
+    format: Format,
+    stream: MediaSourceStream<'_>,
+    steps: &SyncSender<Result<Step, AudioError>>,
+    taken: &Weak<AtomicUsize>,
+) -> Result<(), AudioError> {
     let mut reader = open(format, stream).map_err(|error| refused(format, &error))?;
     let (mut track, mut decoder) = audio_track(format, reader.as_ref())?;
     let mut priming = priming(decoder.as_ref());
     let mut broken = 0;
     let mut given = false;
     loop {
+        if broken > BROKEN_PACKETS {
+            return Err(undecodable("too many packets in a row hold no sound"));
+        }
         let packet = match reader.next_packet() {
             Ok(Some(packet)) => packet,
             // A chained stream: the next link has a track of its own.
             Err(Error::ResetRequired) => {
                 (track, decoder) = audio_track(format, reader.as_ref())?;
+                // Nobody asks for the tags, which would be kept.
+                reader.metadata().skip_to_latest();
                 continue;
             }
             Ok(None) => break,
@@ -247,7 +318,13 @@ fn read(format: Format, stream: MediaSourceStream<'_>, steps: &SyncSender<Result
             Err(Error::IoError(_) | Error::DecodeError(_)) if given => break,
             Err(error) => return Err(refused(format, &error)),
         };
+        match taken.upgrade() {
+            Some(taken) => taken.store(0, Relaxed),
+            // Given up.
+            None => return Ok(()),
+        }
         if packet.track_id != track {
+            broken += usize::from(packet.data.is_empty());
             continue;
         }
         let frames = match decoder.decode(&packet) {
@@ -270,7 +347,9 @@ fn read(format: Format, stream: MediaSourceStream<'_>, steps: &SyncSender<Result
             }
             Err(error) => return Err(refused(format, &error)),
         };
-        broken = 0;
+        // What a container has cut off was there.
+        let is_empty = frames.samples.is_empty() && packet.trim_start.is_zero() && packet.trim_end.is_zero();
+        broken = if is_empty { broken + 1 } else { 0 };
         if frames.channels == 0 || frames.channels > MAX_CHANNELS {
             return Err(AudioError::Channels { channels: frames.channels });
         }

@@ -12,7 +12,7 @@ use std::io::{Seek, SeekFrom, Write};
 use bytes::Bytes;
 
 use super::coded::{Coded, Shape, Sound, lanes};
-use super::container::{Container as Reader, Format, Source};
+use super::container::{Container as Reader, FILE_HELD, Format, LIVE_HELD, Source};
 use super::encoding::{Encoding, Form};
 use super::packets::Packets;
 use super::pcm::{self, PcmFormat};
@@ -111,7 +111,7 @@ impl Intake {
                     rate,
                 })
             }
-            (_, Some(Form::Container(format))) => coded(format, Source::Pushed)?,
+            (_, Some(Form::Container(format))) => coded(format, Source::Pushed, spec.whole)?,
             // Where a packet ends is known by the message alone.
             (_, Some(Form::Packets)) if spec.whole => {
                 return Err(AudioError::Unsupported { format: "bare opus" });
@@ -281,7 +281,7 @@ impl Intake {
                     }
                     file.seek(SeekFrom::Start(0)).map_err(spool_error)?;
                     let (file, format) = (file.try_clone().map_err(spool_error)?, *format);
-                    self.state = coded(format, Source::File(file))?;
+                    self.state = coded(format, Source::File(file), true)?;
                 }
                 State::Coded { source, sound } => {
                     let (queue, closed) = (&mut self.queue, self.closed);
@@ -358,7 +358,7 @@ impl Intake {
                 format,
             }),
             Container::Coded(Format::Caf) => Err(AudioError::Unsupported { format: "live caf" }),
-            Container::Coded(format) => coded(format, Source::Pushed),
+            Container::Coded(format) => coded(format, Source::Pushed, self.whole),
             Container::Other(format) => Err(AudioError::Unsupported { format }),
             Container::Unknown => Err(AudioError::Undecodable {
                 reason: "the first bytes belong to no known container",
@@ -392,10 +392,11 @@ impl Decoder {
     }
 }
 
-/// Begins to read a container.
-fn coded(format: Format, source: Source) -> Result<State, AudioError> {
+/// Begins to read a container; `whole`: of a file.
+fn coded(format: Format, source: Source, whole: bool) -> Result<State, AudioError> {
+    let held = if whole { FILE_HELD } else { LIVE_HELD };
     Ok(State::Coded {
-        source: Coded::Container(Reader::open(format, source)?),
+        source: Coded::Container(Reader::open(format, source, held)?),
         sound: None,
     })
 }
