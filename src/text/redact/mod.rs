@@ -166,13 +166,10 @@ impl Redaction {
         let by_length = self.numerals.is_some_and(|least| digits >= least);
         // What follows may say that it is sensitive, or go on with it.
         let open = stage == Stage::Interim && found.words.end + rules::BEHIND > words.len();
-        let is_last = words
-            .get(found.words.end..)
-            .unwrap_or_default()
-            .iter()
-            .all(|word| numerals::is_open(word));
+        let rest = words.get(found.words.end..).unwrap_or_default();
+        let is_last = || rest.iter().all(|word| numerals::is_open(word));
         let by_form = found.label.is_none_or(|label| phrases::BY_LENGTH.contains(&label));
-        let goes_on = stage == Stage::Final && is_last && by_form && digits >= NUMBERS;
+        let goes_on = stage == Stage::Final && by_form && digits >= NUMBERS && is_last();
         if by_length || open || goes_on {
             let guess = self.labels.first().copied().filter(|_| !by_length && by_form);
             return Some(guess.or(found.label).unwrap_or(phrases::NUMERICAL_PII));

@@ -18,6 +18,8 @@ const BEFORE: usize = 14;
 pub(super) const BEHIND: usize = 8;
 /// Words over which a number goes on in parts, with questions and remarks between them.
 const ARMED: usize = 30;
+/// Words on either side of a run that may be one code with it; hours may be spelled without an end.
+const SPELLED: usize = 64;
 
 /// Something found in the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +198,7 @@ fn with_letters(words: &[&str], runs: &[Run], index: usize) -> Range<usize> {
     let is_letter = |at: usize| words.get(at).is_some_and(|word| is_one(word) || *word == "oh");
     let (mut start, mut end) = (run.start, run.end);
     let mut before = runs.get(..index).unwrap_or_default().iter().rev().peekable();
-    loop {
+    while run.start - start < SPELLED {
         if start > 0 && is_letter(start - 1) {
             start -= 1;
         } else if let Some(numeral) = before.next_if(|other| other.words.end >= start) {
@@ -206,7 +208,7 @@ fn with_letters(words: &[&str], runs: &[Run], index: usize) -> Range<usize> {
         }
     }
     let mut behind = runs.get(index + 1..).unwrap_or_default().iter().peekable();
-    loop {
+    while end - run.end < SPELLED {
         if is_letter(end) {
             end += 1;
         } else if let Some(numeral) = behind.next_if(|other| other.words.start <= end) {
