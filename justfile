@@ -15,6 +15,10 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     scripts/test
 
+# Every parser with bytes that libFuzzer makes up, a minute each; fuzz/README.md.
+fuzz target="all" seconds="60":
+    scripts/fuzz {{target}} {{seconds}}
+
 # Benchmarks of the CPU backend; benches/README.md says how to compare with PyTorch.
 bench:
     cargo bench
