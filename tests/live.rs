@@ -12,6 +12,8 @@
     reason = "tests"
 )]
 
+#[path = "live/benchmark.rs"]
+mod benchmark;
 mod common;
 #[path = "live/encodings.rs"]
 mod encodings;

@@ -1,33 +1,30 @@
-"""One live and one file job with the official Python client, versions 3 and 4.
+"""One live and one file job with the official Python client, versions 3 and 4. Usage: see job.py."""
 
-Usage: classic.py http://HOST:PORT FILE.wav CHUNK_MS, the file 16-bit PCM; prints one JSON object.
-"""
-
-import io
-import json
-import sys
 import threading
 import time
-import wave
 
 from deepgram import DeepgramClient, DeepgramClientOptions, LiveOptions, LiveTranscriptionEvents, PrerecordedOptions
 
+from job import Job, nothing_heard, report
 
-def live(client, audio, rate, chunk_ms):
-    heard = {"finals": [], "interims": 0, "metadata": None, "errors": [], "other": [], "closed": False}
+
+def live(client, job):
+    heard = nothing_heard()
     finalized = threading.Event()
 
     def on_transcript(_, result, **__):
+        heard["request_ids"].add(result.metadata.request_id)
         if result.is_final:
             heard["finals"].append(result.channel.alternatives[0].transcript)
-            assert result.metadata.model_info.arch and result.metadata.request_id
+            assert result.metadata.model_info.arch
         else:
             heard["interims"] += 1
         if result.from_finalize:
             finalized.set()
 
     def on_metadata(_, metadata, **__):
-        heard["metadata"] = {"duration": metadata.duration, "request_id": metadata.request_id}
+        heard["duration"] = metadata.duration
+        heard["request_ids"].add(metadata.request_id)
 
     connection = client.listen.websocket.v("1")
     connection.on(LiveTranscriptionEvents.Transcript, on_transcript)
@@ -35,12 +32,11 @@ def live(client, audio, rate, chunk_ms):
     connection.on(LiveTranscriptionEvents.Close, lambda *_, **__: heard.update(closed=True))
     connection.on(LiveTranscriptionEvents.Error, lambda _, error, **__: heard["errors"].append(str(error)))
     connection.on(LiveTranscriptionEvents.Unhandled, lambda _, unhandled, **__: heard["other"].append(str(unhandled)))
-    options = LiveOptions(model="nova-3", encoding="linear16", sample_rate=rate, channels=1, interim_results=True, punctuate=True)
+    options = LiveOptions(model="nova-3", encoding="linear16", sample_rate=job.rate, channels=1, interim_results=True, punctuate=True)
     assert connection.start(options), "the connection did not start"
-    step = rate * 2 * chunk_ms // 1000
-    for start in range(0, len(audio), step):
-        connection.send(audio[start : start + step])
-        time.sleep(chunk_ms / 1000)
+    for chunk in job.chunks(job.audio):
+        connection.send(chunk)
+        time.sleep(job.pause)
     connection.keep_alive()
     connection.finalize()
     heard["finalized"] = finalized.wait(5)
@@ -48,9 +44,9 @@ def live(client, audio, rate, chunk_ms):
     return heard
 
 
-def file(client, body):
+def file(client, job):
     options = PrerecordedOptions(model="nova-3", punctuate=True, utterances=True)
-    response = client.listen.rest.v("1").transcribe_file({"buffer": body}, options)
+    response = client.listen.rest.v("1").transcribe_file({"buffer": job.body}, options)
     alternative = response.results.channels[0].alternatives[0]
     return {
         "transcript": alternative.transcript,
@@ -74,14 +70,9 @@ def refusals(client):
 
 
 def main():
-    base, path, chunk_ms = sys.argv[1:]
-    with open(path, "rb") as opened:
-        body = opened.read()
-    with wave.open(io.BytesIO(body)) as sound:
-        audio, rate = sound.readframes(sound.getnframes()), sound.getframerate()
-    client = DeepgramClient("any", DeepgramClientOptions(url=base, options={"keepalive": "true"}))
-    outcome = {"live": live(client, audio, rate, int(chunk_ms)), "file": file(client, body), "refusals": refusals(client)}
-    print(json.dumps(outcome))
+    job = Job()
+    client = DeepgramClient("any", DeepgramClientOptions(url=job.base, options={"keepalive": "true"}))
+    report(live(client, job), file(client, job), refusals(client))
 
 
 main()

@@ -1,14 +1,7 @@
-"""One live and one file job with the official Python client, versions 5 and later.
+"""One live and one file job with the official Python client, versions 5 to 7. Usage: see job.py."""
 
-Usage: modern.py http://HOST:PORT FILE.wav CHUNK_MS, the file 16-bit PCM; prints one JSON object.
-"""
-
-import io
-import json
-import sys
 import threading
 import time
-import wave
 
 from websockets.exceptions import InvalidStatus
 
@@ -16,6 +9,8 @@ from deepgram import DeepgramClient
 from deepgram.core.api_error import ApiError
 from deepgram.core.events import EventType
 from deepgram.environment import DeepgramClientEnvironment
+
+from job import Job, nothing_heard, report
 
 
 def environment(base):
@@ -27,38 +22,38 @@ def environment(base):
         return DeepgramClientEnvironment(**names)
 
 
-def live(client, audio, rate, chunk_ms):
-    heard = {"finals": [], "interims": 0, "metadata": None, "errors": [], "other": [], "closed": False}
+def live(client, job):
+    heard = nothing_heard()
     finalized = threading.Event()
 
     def on_message(message):
         kind = getattr(message, "type", None)
         if kind == "Results":
+            heard["request_ids"].add(message.metadata.request_id)
             if message.is_final:
                 heard["finals"].append(message.channel.alternatives[0].transcript)
-                assert message.metadata.model_info.arch and message.metadata.request_id
+                assert message.metadata.model_info.arch
             else:
                 heard["interims"] += 1
             if message.from_finalize:
                 finalized.set()
         elif kind == "Metadata":
-            heard["metadata"] = {"duration": message.duration, "request_id": message.request_id}
+            heard["duration"] = message.duration
+            heard["request_ids"].add(message.request_id)
         else:
             heard["other"].append(kind)
 
-    options = {"model": "nova-3", "encoding": "linear16", "sample_rate": rate, "interim_results": True, "punctuate": True}
-    # The annotations of some versions want text; both forms travel the same way.
-    options = {name: str(value).lower() if isinstance(value, (bool, int)) else value for name, value in options.items()}
+    # Version 6 writes the values as Python does, with capitals.
+    options = {"model": "nova-3", "encoding": "linear16", "sample_rate": job.rate, "interim_results": True, "punctuate": True}
     with client.listen.v1.connect(**options) as socket:
         socket.on(EventType.MESSAGE, on_message)
         socket.on(EventType.ERROR, lambda error: heard["errors"].append(repr(error)))
         socket.on(EventType.CLOSE, lambda _: heard.update(closed=True))
         listener = threading.Thread(target=socket.start_listening)
         listener.start()
-        step = rate * 2 * chunk_ms // 1000
-        for start in range(0, len(audio), step):
-            send(socket, "media", audio[start : start + step])
-            time.sleep(chunk_ms / 1000)
+        for chunk in job.chunks(job.audio):
+            send(socket, "media", chunk)
+            time.sleep(job.pause)
         send(socket, "keep_alive")
         send(socket, "finalize")
         heard["finalized"] = finalized.wait(5)
@@ -80,7 +75,7 @@ def send(socket, what, *payload):
         socket.send_control(ListenV1ControlMessage(type=names[what]))
 
 
-def file(client, body):
+def file(client, job):
     def facts(response):
         alternative = response.results.channels[0].alternatives[0]
         return {
@@ -92,11 +87,11 @@ def file(client, body):
         }
 
     def parts():
-        for start in range(0, len(body), 10_000):
-            yield body[start : start + 10_000]
+        for start in range(0, len(job.body), 10_000):
+            yield job.body[start : start + 10_000]
 
     options = {"model": "nova-3", "punctuate": True, "utterances": True}
-    whole = facts(client.listen.v1.media.transcribe_file(request=body, **options))
+    whole = facts(client.listen.v1.media.transcribe_file(request=job.body, **options))
     chunked = facts(client.listen.v1.media.transcribe_file(request=parts(), **options))
     assert whole["words"] == chunked["words"], (whole, chunked)
     return whole
@@ -114,20 +109,15 @@ def refusals(client):
             pass
     except ApiError as error:
         seen["live"] = error.status_code
-    except InvalidStatus as error:  # what 7.17 lets through
+    except InvalidStatus as error:  # what they let through with a websockets package that has two classes for it
         seen["live"] = error.response.status_code
     return seen
 
 
 def main():
-    base, path, chunk_ms = sys.argv[1:]
-    with open(path, "rb") as opened:
-        body = opened.read()
-    with wave.open(io.BytesIO(body)) as sound:
-        audio, rate = sound.readframes(sound.getnframes()), sound.getframerate()
-    client = DeepgramClient(api_key="any", environment=environment(base))
-    outcome = {"live": live(client, audio, rate, int(chunk_ms)), "file": file(client, body), "refusals": refusals(client)}
-    print(json.dumps(outcome))
+    job = Job()
+    client = DeepgramClient(api_key="any", environment=environment(job.base))
+    report(live(client, job), file(client, job), refusals(client))
 
 
 main()
