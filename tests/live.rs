@@ -12,6 +12,8 @@
     reason = "tests"
 )]
 
+#[path = "live/callback.rs"]
+mod callback;
 mod common;
 #[path = "live/encodings.rs"]
 mod encodings;
