@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use actix::Arbiter;
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use dashmap::DashMap;
+use tokio::sync::oneshot;
 
 use crate::api::auth::Keys;
 use crate::api::health::Health;
@@ -21,6 +23,7 @@ use crate::engine::served::Served;
 use crate::engine::worker::Worker;
 use crate::engine::{Choice, Device, LmChoice, Opened};
 use crate::model::tokenizer::Tokenizer;
+use crate::prerecorded::callback::{self, Deliverer, Queue};
 use crate::prerecorded::fetch::Fetcher;
 use crate::scheduler::core::{Core, Rules};
 use crate::scheduler::policy::Dispatch;
@@ -55,7 +58,7 @@ pub enum AppError {
     /// The metrics recorder could not be made.
     #[error("metrics could not be set up")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// The HTTP client for remote files could not be made.
+    /// The HTTP clients for remote files and callbacks could not be made.
     #[error("the HTTP client could not be set up")]
     Fetcher(#[source] reqwest::Error),
     /// Certificate or key cannot be used.
@@ -162,6 +165,8 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
         metrics: Arc::new(Compatible::default()),
         prometheus: prometheus.clone(),
         fetcher: Fetcher::new(&config.fetch).map_err(AppError::Fetcher)?,
+        callbacks: Arc::new(Queue::new(&config.callback)),
+        deliverer: Deliverer::new(&config.callback, config.fetch.allow_private).map_err(AppError::Fetcher)?,
         budget: Arc::new(Budget::new(config.stream.undecoded_budget_bytes)),
         health: Arc::new(Health::default()),
         keys: keys(&config),
@@ -175,11 +180,21 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
     let metrics_server = bind_metrics(&state)?;
     let metrics_handle = metrics_server.as_ref().map(actix_web::dev::Server::handle);
     let serving_metrics = metrics_server.map(actix_web::rt::spawn);
+    if let Err(error) = state.callbacks.resume().await {
+        tracing::error!(error = ?error, "callbacks of an earlier run are not taken up, and none are accepted");
+    }
+    let (stop_callbacks, callbacks) = run_callbacks(&state);
     let scheme = if state.config.server.tls_cert.is_some() { "https" } else { "http" };
     // Standard output may be closed by whoever started us; that is no reason not to serve.
     writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).ok();
     let ended = wait(&scheduler, &prometheus, stop).await;
     drain(&state, &handle, ended.is_ok()).await;
+    // What is not delivered by now is on disk.
+    stop_callbacks.send(()).ok();
+    if callbacks.join().is_err() {
+        tracing::error!("the thread of callbacks panicked");
+    }
+    state.callbacks.close().await;
     if let Some(handle) = metrics_handle {
         handle.stop(false).await;
     }
@@ -190,6 +205,25 @@ pub async fn serve_until(config: Config, opened: Opened, mut out: impl Write, st
             .map_err(AppError::Serve)?;
     }
     ended
+}
+
+/// Works on what was accepted with a callback and delivers it, on a thread of its own, until the sender is used or dropped.
+fn run_callbacks(state: &web::Data<State>) -> (oneshot::Sender<()>, Arbiter) {
+    let (arbiter, state) = (Arbiter::new(), state.clone());
+    let (stop, stopped) = oneshot::channel();
+    arbiter.spawn_fn(move || {
+        actix_web::rt::spawn(async move {
+            let (queue, deliverer) = (Arc::clone(&state.callbacks), state.deliverer.clone());
+            let shared = state.clone();
+            let work = move |job| api::callback::work(shared.clone(), job);
+            let stopped = async {
+                stopped.await.ok();
+            };
+            callback::run(queue, deliverer, &state.config.callback, work, stopped).await;
+            Arbiter::current().stop();
+        });
+    });
+    (stop, arbiter)
 }
 
 fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr), AppError> {
@@ -310,7 +344,7 @@ async fn drain(state: &web::Data<State>, server: &ServerHandle, patient: bool) {
             Duration::from_secs(1)
         };
     let busy = || state.metrics.count(Kind::Batch) + state.metrics.count(Kind::Stream) > 0;
-    while busy() && tokio::time::Instant::now() < deadline {
+    while (busy() || state.callbacks.pending() > 0) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for stream in state.streams.iter() {

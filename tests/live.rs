@@ -14,6 +14,8 @@
 
 #[path = "live/benchmark.rs"]
 mod benchmark;
+#[path = "live/callback.rs"]
+mod callback;
 mod common;
 #[path = "live/encodings.rs"]
 mod encodings;

@@ -1,5 +1,5 @@
-//! Files and the pages about the server over real sockets: checks 17, 18 and 20 of the compatible interface, and in
-//! `uploads/` remote files, limits and damaged input.
+//! Files and the pages about the server over real sockets: checks 17 to 20 of the compatible interface, and in
+//! `uploads/` callbacks, remote files, limits and damaged input.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,8 @@
     reason = "tests"
 )]
 
+#[path = "uploads/callback.rs"]
+mod callback;
 mod common;
 #[path = "uploads/damage.rs"]
 mod damage;

@@ -1,14 +1,17 @@
-//! `POST /v1/listen`: a recorded file in the body, or at an address, to a transcript.
+//! `POST /v1/listen`: a recorded file in the body, or at an address, to a transcript. With a callback it is [`super::callback`]'s.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use futures_util::stream::LocalBoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
+use uuid::Uuid;
 
-use super::{State, errors};
+use super::{State, callback, errors};
+use crate::audio::AudioSpec;
 use crate::error::ApiError;
 use crate::prerecorded::assemble;
 use crate::prerecorded::job::{Heard, JobError, transcribe};
@@ -45,67 +48,123 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
     answer
 }
 
-async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<(AnswerFormat, String), ApiError> {
+async fn handle(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    created: SystemTime,
+) -> Result<(AnswerFormat, String), ApiError> {
     let (key, _counted) = state.admit(request, Kind::Batch)?;
     let _active = state.metrics.active(Kind::Batch);
-    let mut options = parse_file(request.query_string())?;
-    if options.answer == AnswerFormat::Json {
-        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
-        options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
+    let mut asked = Asked::read(request.query_string(), state)?;
+    let caller = Caller {
+        request_id: errors::request_id(request),
+        key,
+        created,
+    };
+    let answer = async {
+        if let Some(callback) = asked.options.callback.take() {
+            let accepted = callback::accept(request, payload, state, callback, caller).await?;
+            return Ok((AnswerFormat::Json, accepted));
+        }
+        if asked.options.answer == AnswerFormat::Json {
+            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            asked.options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
+        }
+        let audio = match receive(request, payload, state).await? {
+            Body::Address(url) => remote(state, &url).await?,
+            Body::Audio(audio) => audio,
+        };
+        transcript(state, asked, caller, audio).await
+    };
+    let answer = tokio::time::timeout(state.config.files.timeout, answer).await;
+    answer.map_err(|_| ApiError::GatewayTimeout)?
+}
+
+/// Bytes as they come.
+pub(super) type FileBytes = LocalBoxStream<'static, Result<Bytes, ApiError>>;
+
+/// What a body is.
+pub(super) enum Body {
+    /// JSON that names an address.
+    Address(String),
+    /// A file.
+    Audio(FileBytes),
+}
+
+/// What a request asks for, checked.
+pub(super) struct Asked {
+    options: ListenOptions,
+    model: ModelRef,
+    spec: AudioSpec,
+}
+
+impl Asked {
+    /// Reads the parameters.
+    pub(super) fn read(query: &str, state: &State) -> Result<Self, ApiError> {
+        let mut options = parse_file(query)?;
+        let served = &state.served;
+        let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+        options.changes.format_if(served.hears_english(options.language.as_deref()));
+        let spec = super::audio_spec(&options.audio, true)?;
+        Ok(Self { options, model, spec })
     }
-    let model = state
-        .served
-        .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    options.changes.format_if(state.served.hears_english(options.language.as_deref()));
-    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
-    let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
+}
+
+/// Whose request it is, and which.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) request_id: Uuid,
+    pub(super) key: KeyId,
+    pub(super) created: SystemTime,
+}
+
+/// Tells what a body is. An address is read to its end, a file is not read yet.
+pub(super) async fn receive(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<Body, ApiError> {
+    let body = bounded(payload.map_err(|_| ApiError::RequestTimeout), state);
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(is_json) {
+        return Ok(Body::Address(address(body).await?));
+    }
+    Ok(Body::Audio(body))
+}
+
+/// The file at an address.
+pub(super) async fn remote(state: &State, url: &str) -> Result<FileBytes, ApiError> {
+    let file = state.fetcher.open(url).await?;
+    Ok(bounded(file.map_err(ApiError::from), state))
+}
+
+/// Transcribes a file and writes the answer.
+pub(super) async fn transcript(state: &State, asked: Asked, caller: Caller, audio: FileBytes) -> Result<(AnswerFormat, String), ApiError> {
+    let Asked { options, model, spec } = asked;
+    let heard = hear(state, &options, spec, caller.key, audio).await?;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
     let rewrite = Rewrite::new(&options.changes, options.punctuate);
     let text = match format {
-        AnswerFormat::Json => respond(request, state, options, model, created, &heard, &rewrite),
+        AnswerFormat::Json => respond(caller.request_id, state, options, model, caller.created, &heard, &rewrite),
         AnswerFormat::Srt => assemble::subtitles(&heard, vocabulary, &rewrite, srt),
         AnswerFormat::Vtt => assemble::subtitles(&heard, vocabulary, &rewrite, vtt),
     };
     Ok((format, text))
 }
 
-async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, key: KeyId) -> Result<Heard, ApiError> {
-    let spec = super::audio_spec(&options.audio, true)?;
-    let limit = state.config.files.max_upload_bytes;
-    let body = bounded(
-        body.map_err(|_| ApiError::RequestTimeout).boxed_local(),
-        limit,
-        state.config.limits.request_timeout,
-    );
+async fn hear(state: &State, options: &ListenOptions, spec: AudioSpec, key: KeyId, audio: FileBytes) -> Result<Heard, ApiError> {
     let plan = super::file_plan(&state.served, &state.config, key, options.terms());
-    let is_json = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(is_json);
     let mut told = Samples(0);
     let progress = |decoded: Samples| {
         measure::file_progress(decoded.since(told));
         told = decoded;
     };
-    let result = if is_json {
-        let url = address(body).await?;
-        let remote = state.fetcher.open(&url).await?;
-        let remote = bounded(
-            remote.map_err(ApiError::from).boxed_local(),
-            limit,
-            state.config.limits.request_timeout,
-        );
-        transcribe(remote, spec, plan, &state.scheduler, progress).await
-    } else {
-        transcribe(body, spec, plan, &state.scheduler, progress).await
-    };
+    let result = transcribe(audio, spec, plan, &state.scheduler, progress).await;
     result.map_err(|error| match error {
         JobError::Audio(error) => {
             tracing::debug!(%error, "a file was refused");
             ApiError::from(error)
         }
-        JobError::TooLong(_) => ApiError::PayloadTooLarge { limit },
+        JobError::TooLong(_) => ApiError::PayloadTooLarge {
+            limit: state.config.files.max_upload_bytes,
+        },
         JobError::Refused(_) => ApiError::ServiceUnavailable,
         JobError::Engine => ApiError::BadGateway,
         JobError::Source(error) => error,
@@ -113,7 +172,7 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
 }
 
 fn respond(
-    request: &HttpRequest,
+    request_id: Uuid,
     state: &State,
     options: ListenOptions,
     model: ModelRef,
@@ -121,7 +180,6 @@ fn respond(
     heard: &Heard,
     rewrite: &Rewrite,
 ) -> String {
-    let request_id = errors::request_id(request);
     let mut warnings = Vec::new();
     if !state.served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
@@ -181,12 +239,10 @@ async fn address(body: impl Stream<Item = Result<Bytes, ApiError>>) -> Result<St
         .map_err(|_| ApiError::BadJson)
 }
 
-/// `body`, ended with an error when it is longer than `limit` bytes or nothing comes for `patience`.
-fn bounded<S>(body: S, limit: u64, patience: Duration) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin
-where
-    S: Stream<Item = Result<Bytes, ApiError>> + Unpin,
-{
-    let step = move |(mut body, mut left): (S, u64)| async move {
+/// `body`, ended with an error when it is longer than a file may be or nothing comes for too long.
+fn bounded(body: impl Stream<Item = Result<Bytes, ApiError>> + 'static, state: &State) -> FileBytes {
+    let (limit, patience) = (state.config.files.max_upload_bytes, state.config.limits.request_timeout);
+    let step = move |(mut body, mut left): (FileBytes, u64)| async move {
         let item = match tokio::time::timeout(patience, body.next()).await {
             Err(_) => Err(ApiError::RequestTimeout),
             Ok(None) => return None,
@@ -200,5 +256,5 @@ where
         });
         Some((item, (body, left)))
     };
-    Box::pin(futures_util::stream::unfold((body, limit), step))
+    futures_util::stream::unfold((body.boxed_local(), limit), step).boxed_local()
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
 use super::auth::KeyUse;
+use super::relay::{Receiver, Relay};
 use super::socket::{Socket, is_upgrade};
 use super::{State, errors};
 use crate::audio::encoding::Form;
@@ -16,7 +17,7 @@ use crate::scheduler::admission::Overload;
 use crate::stream::actor::{Connected, FramesArrived, Setup, StreamActor};
 use crate::stream::pipe::{FromClient, Pipe};
 use crate::stream::session::{Session, StreamInfo};
-use crate::telemetry::compatible::Kind;
+use crate::telemetry::compatible::{Active, Kind};
 use crate::text::words::Vocabulary;
 use crate::wire::ids;
 use crate::wire::query::parse_live;
@@ -62,6 +63,10 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
     }
+    let receiver = match options.callback.take() {
+        Some(callback) => Some(Receiver::open(&state.deliverer, callback).await?),
+        None => None,
+    };
     let info = StreamInfo {
         request_id,
         created: ids::timestamp(SystemTime::now()),
@@ -79,6 +84,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     );
     let session = session.map_err(ApiError::from)?;
     let pipe = Rc::new(Pipe::new(live.result_backlog, Arc::clone(&state.budget)));
+    let counted = Rc::new((state.metrics.active(Kind::Stream), counted));
     let setup = Setup {
         session,
         pipe: Rc::clone(&pipe),
@@ -87,8 +93,9 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         credits: live.credits,
         key,
         patience: live.tcp_user_timeout,
+        relayed: receiver.is_some(),
         metrics: Arc::clone(&state.metrics),
-        ended: ended(state, request_id, counted),
+        ended: ended(state, request_id, Rc::clone(&counted)),
     };
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
@@ -96,7 +103,20 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest) {
         Ok((socket, response)) => {
             state.streams.insert(request_id, stream.clone());
-            stream.try_send(Connected(socket.recipient())).map_err(|_| ApiError::Internal)?;
+            let door = match receiver {
+                Some(receiver) => {
+                    let relay = Relay {
+                        receiver,
+                        pipe,
+                        stream: stream.clone(),
+                        socket: socket.recipient(),
+                        patience: live.tcp_user_timeout,
+                    };
+                    relay.start(counted)
+                }
+                None => socket.recipient(),
+            };
+            stream.try_send(Connected(door)).map_err(|_| ApiError::Internal)?;
             Ok(response)
         }
         Err(error) => {
@@ -108,13 +128,12 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     }
 }
 
-/// Counts the stream as active until it ends, and takes it off the table then.
-fn ended(state: &web::Data<State>, request_id: Uuid, counted: KeyUse) -> Box<dyn FnOnce(bool)> {
-    let active = state.metrics.active(Kind::Stream);
+/// Takes the stream off the table when it ends. `counted` counts it as active: until then, or longer where others hold it too.
+fn ended(state: &web::Data<State>, request_id: Uuid, counted: Rc<(Active, KeyUse)>) -> Box<dyn FnOnce(bool)> {
     let state = state.clone();
     Box::new(move |ok| {
         state.streams.remove(&request_id);
         state.health.record(ok, Instant::now());
-        drop((active, counted));
+        drop(counted);
     })
 }

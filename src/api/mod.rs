@@ -1,6 +1,7 @@
 //! The compatible HTTP and WebSocket interface.
 
 pub mod auth;
+pub mod callback;
 pub mod docs;
 pub mod errors;
 pub mod health;
@@ -8,6 +9,7 @@ pub mod info;
 pub mod listen_rest;
 pub mod listen_ws;
 pub mod middleware;
+pub mod relay;
 pub mod socket;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::audio::AudioSpec;
 use crate::config::{self, Config};
 use crate::engine::served::Served;
 use crate::error::ApiError;
+use crate::prerecorded::callback::{Deliverer, Queue};
 use crate::prerecorded::fetch::Fetcher;
 use crate::prerecorded::job::{Cut, Plan};
 use crate::prerecorded::segment::WindowShape;
@@ -52,6 +55,10 @@ pub struct State {
     pub prometheus: PrometheusHandle,
     /// Fetches files from their addresses.
     pub fetcher: Fetcher,
+    /// Results that are delivered to an address, until they are.
+    pub callbacks: Arc<Queue>,
+    /// Delivers them.
+    pub deliverer: Deliverer,
     /// Undecoded bytes of all streams.
     pub budget: Arc<Budget>,
     /// Outcomes of recent requests.

@@ -70,6 +70,7 @@ pub(super) async fn transcribe(
         credits: config.stream.credits,
         key: KeyId::default(),
         patience: config.stream.tcp_user_timeout,
+        relayed: false,
         metrics: Arc::new(Compatible::default()),
         ended: Box::new(|_| ()),
     };

@@ -58,8 +58,8 @@ const RULES: [(&str, Rule); 34] = [
     ("server.base_url", Rule::Same("server.base_url")),
     ("server.host", Rule::Same("server.host")),
     ("server.port", Rule::Same("server.port")),
-    ("server.callback_conn_timeout", Rule::NoEffect),
-    ("server.callback_timeout", Rule::NoEffect),
+    ("server.callback_conn_timeout", Rule::Span("callback.connect_timeout")),
+    ("server.callback_timeout", Rule::Span("callback.timeout")),
     ("server.fetch_conn_timeout", Rule::Span("fetch.connect_timeout")),
     ("server.fetch_timeout", Rule::Span("fetch.timeout")),
     ("server.https.cert_file", Rule::Same("server.tls_cert")),
@@ -257,15 +257,15 @@ gpu_required = true
         assert_eq!(config.server.tls_cert, Some(PathBuf::from("/tls/host.crt")));
         assert_eq!(config.fetch.connect_timeout, Duration::from_millis(500));
         assert_eq!(config.fetch.timeout, Duration::from_secs(30));
+        assert_eq!(config.callback.connect_timeout, Duration::from_secs(2));
+        assert_eq!(config.callback.timeout, Duration::from_secs(20));
         assert_eq!(config.limits.active_requests, Some(7));
         assert_eq!(
             warnings,
             [
                 "features.brand_new: unknown key, ignored",
                 "features.entity_detection: has no effect here",
-                "resolver: has no effect here",
-                "server.callback_conn_timeout: has no effect here",
-                "server.callback_timeout: has no effect here"
+                "resolver: has no effect here"
             ]
         );
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Engine, Fetch, Files, Gpu, GpuMode, Metrics, Models, Server, Stream};
+use super::{Callback, Engine, Fetch, Files, Gpu, GpuMode, Metrics, Models, Server, Stream};
 
 impl Default for Server {
     fn default() -> Self {
@@ -105,6 +105,22 @@ impl Default for Fetch {
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(60),
             max_redirects: 10,
+        }
+    }
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Callback {
+            database: None,
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+            retry_interval: Duration::from_secs(30),
+            retries: 10,
+            at_once: 8,
+            max_pending: 10_000,
+            max_bytes: 10 << 30,
+            token: None,
         }
     }
 }

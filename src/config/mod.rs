@@ -51,6 +51,8 @@ pub struct Config {
     pub files: Files,
     /// Outgoing requests for remote files.
     pub fetch: Fetch,
+    /// Results that are delivered to an address.
+    pub callback: Callback,
     /// Limits on requests.
     pub limits: Limits,
 }
@@ -281,6 +283,40 @@ pub struct Fetch {
     pub max_redirects: usize,
 }
 
+/// `[callback]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callback {
+    /// File of the database that keeps what is not delivered yet; none: `hark/callbacks.db` in the user's state folder.
+    pub database: Option<PathBuf>,
+    /// Longest time to connect.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Longest time from the connection to the head of the answer.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Time from a failed attempt to the next.
+    #[serde(with = "duration")]
+    pub retry_interval: Duration,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Accepted files worked on at once; the others wait.
+    pub at_once: usize,
+    /// Files that may be accepted and not delivered; more are refused.
+    pub max_pending: u64,
+    /// Bytes on disk that these may have.
+    pub max_bytes: u64,
+    /// What the header `dg-token` of deliveries says; none: there is no such header.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Callback {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callback").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
 impl Key {
     /// The hash as bytes; none if it is malformed, which validation refuses.
     pub fn hash(&self) -> Option<[u8; 32]> {
@@ -387,7 +423,7 @@ impl Config {
         validate::validate(self)
     }
 
-    /// The effective configuration as a file of ours, with the hashes of keys hidden.
+    /// The effective configuration as a file of ours, with the hashes of keys and the token of callbacks hidden.
     ///
     /// # Errors
     /// [`ConfigError::Parse`] if it cannot be written as TOML.
@@ -395,6 +431,9 @@ impl Config {
         let mut shown = self.clone();
         for key in &mut shown.auth.keys {
             key.sha256 = HIDDEN.to_owned();
+        }
+        if let Some(token) = &mut shown.callback.token {
+            *token = HIDDEN.to_owned();
         }
         toml::to_string(&shown).map_err(|error| ConfigError::Parse {
             origin: "configuration".to_owned(),

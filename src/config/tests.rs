@@ -41,6 +41,8 @@ fn full() -> Config {
     config.models.lm = Some("a".into());
     config.models.lm_weight = Some(1.0);
     config.engine.threads = Some(2);
+    config.callback.database = Some("a".into());
+    config.callback.token = Some(HASH.into());
     config.limits.active_requests = Some(100);
     config.limits.engine_active_requests = Some(100);
     config
@@ -192,6 +194,13 @@ fn ranges_hold_at_their_ends() {
         ("HARK_STREAM__SEGMENT_SOFT", "10s", "11s"),
         ("HARK_FILES__SHARE", "0.9", "0.91"),
         ("HARK_FETCH__MAX_REDIRECTS", "50", "51"),
+        ("HARK_CALLBACK__TIMEOUT", "100ms", "99ms"),
+        ("HARK_CALLBACK__RETRY_INTERVAL", "1h", "2h"),
+        ("HARK_CALLBACK__RETRIES", "1000", "1001"),
+        ("HARK_CALLBACK__AT_ONCE", "1", "0"),
+        ("HARK_CALLBACK__MAX_PENDING", "1000000", "1000001"),
+        ("HARK_CALLBACK__MAX_BYTES", "1048576", "1048575"),
+        ("HARK_CALLBACK__TOKEN", "a", "a b"),
         ("HARK_ENGINE__MAX_BATCH", "4096", "4097"),
         ("HARK_MODELS__LOOK_AHEAD", "0", "1001"),
         ("HARK_LIMITS__ACTIVE_REQUESTS", "1", "0"),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Auth, AuthMode, Config, ConfigError, duration};
+use super::{Auth, AuthMode, Callback, Config, ConfigError, duration};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const GIB: usize = 1 << 30;
@@ -24,6 +24,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         stream,
         files,
         fetch,
+        callback,
         limits,
     } = config;
 
@@ -101,12 +102,28 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     span("fetch.connect_timeout", fetch.connect_timeout, 10, Duration::from_secs(300))?;
     span("fetch.timeout", fetch.timeout, 100, DAY)?;
     within("fetch.max_redirects", fetch.max_redirects, 0..=50)?;
+    deliveries(callback)?;
 
     optional("limits.active_requests", limits.active_requests, 1..=u32::MAX)?;
     optional("limits.engine_active_requests", limits.engine_active_requests, 1..=u32::MAX)?;
     within("limits.connections", limits.connections, 1..=1_000_000)?;
     within("limits.query_bytes", limits.query_bytes, 1_024..=1 << 20)?;
     span("limits.request_timeout", limits.request_timeout, 1_000, Duration::from_secs(3_600))
+}
+
+fn deliveries(callback: &Callback) -> Result<(), ConfigError> {
+    span("callback.connect_timeout", callback.connect_timeout, 10, Duration::from_secs(300))?;
+    span("callback.timeout", callback.timeout, 100, Duration::from_secs(600))?;
+    span("callback.retry_interval", callback.retry_interval, 10, Duration::from_secs(3_600))?;
+    within("callback.retries", callback.retries, 0..=1_000)?;
+    within("callback.at_once", callback.at_once, 1..=65_536)?;
+    within("callback.max_pending", callback.max_pending, 1..=1_000_000)?;
+    within("callback.max_bytes", callback.max_bytes, 1 << 20..=1 << 44)?;
+    let sendable = |token: &String| (1..=1_000).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if callback.token.as_ref().is_some_and(|token| !sendable(token)) {
+        return Err(invalid("callback.token", "must be 1 to 1000 visible ascii characters"));
+    }
+    Ok(())
 }
 
 /// Open doors only on loopback, unless somebody wrote that he means it; keys that are whole.

@@ -6,7 +6,7 @@
 //!
 //! A request must not reach what only this machine can reach. Names are resolved by our own resolver, which hands on public
 //! addresses only; the connection is made to these and never resolved again. Addresses written as numbers are checked before each
-//! hop. There is no proxy and no reuse of connections.
+//! hop. There is no proxy and no reuse of connections. Deliveries to callbacks ([`super::callback`]) go the same way.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -40,20 +40,8 @@ impl Fetcher {
     /// # Errors
     /// The TLS library could not be set up, for example without any system certificates.
     pub fn new(rules: &Fetch) -> Result<Self, reqwest::Error> {
-        // The first one wins and is as good as this one: all of the process use the same library.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let client = Client::builder()
-            .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .dns_resolver(Resolver {
-                allow_private: rules.allow_private,
-            })
-            .connect_timeout(rules.connect_timeout)
-            .pool_max_idle_per_host(0)
-            .build()?;
         Ok(Fetcher {
-            client,
+            client: client(rules.allow_private, rules.connect_timeout)?,
             allow_private: rules.allow_private,
             timeout: rules.timeout,
             max_redirects: rules.max_redirects,
@@ -77,9 +65,7 @@ impl Fetcher {
     /// Goes from redirect to redirect until something else is answered.
     async fn follow(&self, mut url: Url) -> Result<Response, RemoteError> {
         for _ in 0..=self.max_redirects {
-            if !self.allow_private && url.host_str().and_then(literal).is_some_and(|address| !is_public(address)) {
-                return Err(RemoteError::NotPublic);
-            }
+            check(&url, self.allow_private)?;
             let response = self.client.get(url.clone()).send().await.map_err(|error| cause(&error))?;
             match response.status() {
                 status if status.is_success() => return Ok(response),
@@ -93,6 +79,47 @@ impl Fetcher {
             }
         }
         Err(RemoteError::TooManyRedirects)
+    }
+}
+
+/// A client that connects to permitted addresses only, follows no redirects and keeps no connections. Of every URL [`check`] has to
+/// be asked first.
+///
+/// # Errors
+/// The TLS library could not be set up, for example without any system certificates.
+pub fn client(allow_private: bool, connect_timeout: Duration) -> Result<Client, reqwest::Error> {
+    // The first one wins and is as good as this one: all of the process use the same library.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .dns_resolver(Resolver { allow_private })
+        .connect_timeout(connect_timeout)
+        .pool_max_idle_per_host(0)
+        .build()
+}
+
+/// Refuses an address that is written as a number and may not be connected to; of names the resolver sees to that.
+///
+/// # Errors
+/// [`RemoteError::NotPublic`].
+pub fn check(url: &Url, allow_private: bool) -> Result<(), RemoteError> {
+    if !allow_private && url.host_str().and_then(literal).is_some_and(|address| !is_public(address)) {
+        return Err(RemoteError::NotPublic);
+    }
+    Ok(())
+}
+
+/// As [`check`], and resolves a name to see whether it leads anywhere that may be connected to.
+///
+/// # Errors
+/// [`RemoteError::NotPublic`], or [`RemoteError::Unresolved`] if the name has no address at present.
+pub async fn check_host(url: &Url, allow_private: bool) -> Result<(), RemoteError> {
+    check(url, allow_private)?;
+    match url.host_str() {
+        Some(host) if literal(host).is_none() => resolve(host.to_owned(), allow_private).await.map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -142,16 +169,18 @@ struct Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let found = resolve(name.as_str().to_owned(), self.allow_private);
         Box::pin(async move {
-            let name = name.as_str().to_owned();
-            // The port is put in by the connector.
-            let found = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)).await;
-            let found: Vec<SocketAddr> = found.ok().and_then(Result::ok).unwrap_or_default();
-            let addresses: Addrs = Box::new(permitted(found, allow_private)?.into_iter());
+            let addresses: Addrs = Box::new(found.await?.into_iter());
             Ok(addresses)
         })
     }
+}
+
+/// The addresses of a name that may be connected to. The port is put in by the connector.
+async fn resolve(name: String, allow_private: bool) -> Result<Vec<SocketAddr>, RemoteError> {
+    let found = tokio::task::spawn_blocking(move || (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)).await;
+    permitted(found.ok().and_then(Result::ok).unwrap_or_default(), allow_private)
 }
 
 /// Those of the addresses that may be connected to.

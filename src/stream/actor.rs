@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, StreamHandler, WrapFuture,
 };
+use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -40,6 +41,11 @@ pub struct MessagesWaiting;
 #[rtype(result = "()")]
 pub struct Connected(pub Recipient<MessagesWaiting>);
 
+/// Ends the stream because the receiver of its callback takes no more messages.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReceiverGone;
+
 /// Ends the stream because the server stops.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -61,6 +67,8 @@ pub struct Setup {
     pub key: KeyId,
     /// How long a client may leave many messages unread before it is taken for dead.
     pub patience: Duration,
+    /// The messages go to a callback: a client that leaves is one that has said all.
+    pub relayed: bool,
     /// Compatible metric families.
     pub metrics: Arc<Compatible>,
     /// Called once when the stream ends; true unless the server was at fault.
@@ -75,6 +83,7 @@ pub struct StreamActor {
     context: usize,
     key: KeyId,
     patience: Duration,
+    relayed: bool,
     watch: Option<SpawnHandle>,
     metrics: Arc<Compatible>,
     ended: Option<Box<dyn FnOnce(bool)>>,
@@ -114,6 +123,7 @@ impl StreamActor {
             context,
             key,
             patience,
+            relayed,
             metrics,
             ended,
             credits: _,
@@ -125,6 +135,7 @@ impl StreamActor {
             context,
             key,
             patience,
+            relayed,
             watch: None,
             metrics,
             ended: Some(ended),
@@ -217,6 +228,7 @@ impl StreamActor {
                 FromClient::Text(text) => self.event(ctx, |session, now, out| session.on_text(&text, now, out)),
                 // A client that has asked for the end may close its half of the connection; it still gets everything.
                 FromClient::Gone(_) if self.session.is_ending() => {}
+                FromClient::Gone(_) if self.relayed => self.event(ctx, |session, now, out| session.on_audio(Bytes::new(), now, out)),
                 FromClient::Gone(code) => {
                     self.gone = code;
                     self.session.on_disconnect();
@@ -404,6 +416,15 @@ impl Handler<EngineFailed> for StreamActor {
     fn handle(&mut self, _: EngineFailed, ctx: &mut Self::Context) {
         self.failed = true;
         self.event(ctx, |session, _, out| session.on_engine_failed(out));
+    }
+}
+
+impl Handler<ReceiverGone> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiverGone, ctx: &mut Self::Context) {
+        self.evict();
+        ctx.stop();
     }
 }
 

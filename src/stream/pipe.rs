@@ -172,7 +172,23 @@ impl Pipe {
         Some(message)
     }
 
-    /// Messages that the socket has taken so far.
+    /// Relay: the next message, unless it is the end, which is left to the socket.
+    pub fn take_text(&self) -> Option<String> {
+        let next = self
+            .outbox
+            .borrow_mut()
+            .pop_front_if(|message| matches!(message, ToClient::Text(_)));
+        let ToClient::Text(text) = next? else { return None };
+        self.taken.set(self.taken.get() + 1);
+        Some(text)
+    }
+
+    /// Relay: whether the end is what comes next.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.outbox.borrow().front(), Some(ToClient::Close(..)))
+    }
+
+    /// Messages that the socket, or the relay in its place, has taken so far.
     pub fn taken(&self) -> u64 {
         self.taken.get()
     }
@@ -294,6 +310,18 @@ mod tests {
         pipe.evict(1011, "slow".into());
         assert_eq!(pipe.take_out(), Some(ToClient::Close(1011, "slow".into())));
         assert_eq!(pipe.take_out(), None);
+    }
+
+    #[test]
+    fn a_relay_takes_the_messages_and_leaves_the_end_to_the_socket() {
+        let (pipe, _) = pipe(50);
+        assert!(!pipe.is_at_end());
+        pipe.put_out(ToClient::Text("x".into())).unwrap();
+        pipe.put_out(ToClient::Close(1000, String::new())).unwrap();
+        assert_eq!((pipe.take_text().as_deref(), pipe.taken()), (Some("x"), 1));
+        assert_eq!((pipe.take_text(), pipe.taken()), (None, 1));
+        assert!(pipe.is_at_end());
+        assert_eq!(pipe.take_out(), Some(ToClient::Close(1000, String::new())));
     }
 
     #[test]

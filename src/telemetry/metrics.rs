@@ -35,9 +35,11 @@ const STREAMS_EVICTED: &str = "hark_streams_evicted_total";
 const READING_PAUSED: &str = "hark_reading_paused_total";
 const UNDECODED_BYTES: &str = "hark_undecoded_bytes";
 const CLOSED: &str = "hark_streams_closed_total";
+const CALLBACKS: &str = "hark_callbacks_total";
+const CALLBACKS_PENDING: &str = "hark_callbacks_pending";
 
 /// Every metric: name, kind, meaning. `docs/operations.md` repeats it, and a test compares the two.
-pub const TABLE: [(&str, &str, &str); 15] = [
+pub const TABLE: [(&str, &str, &str); 17] = [
     (STEP_SECONDS, "histogram", "time of one engine step, in seconds"),
     (STEP_CHUNKS, "histogram", "chunks in one engine step"),
     (
@@ -77,7 +79,11 @@ pub const TABLE: [(&str, &str, &str); 15] = [
         "from a chunk's last audio byte to the hand-over of its first result, in seconds",
     ),
     (RESULTS_REFUSED, "counter", "results that a stream did not take, which ended it"),
-    (STREAMS_EVICTED, "counter", "streams ended because their client did not read"),
+    (
+        STREAMS_EVICTED,
+        "counter",
+        "streams ended because their client, or the receiver of their callback, did not take its results",
+    ),
     (
         READING_PAUSED,
         "counter",
@@ -92,6 +98,16 @@ pub const TABLE: [(&str, &str, &str); 15] = [
         CLOSED,
         "counter",
         "streams ended, by close code; 1005: the client closed without one, 1006: its connection broke",
+    ),
+    (
+        CALLBACKS,
+        "counter",
+        "attempts to deliver the result of a file, by outcome: delivered, retried, given_up",
+    ),
+    (
+        CALLBACKS_PENDING,
+        "gauge",
+        "files accepted with a callback whose result is not delivered yet",
     ),
 ];
 
@@ -118,6 +134,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     counter!(READING_PAUSED).increment(0);
     counter!(FILE_AUDIO).increment(0);
     gauge!(UNDECODED_BYTES).set(0.0);
+    for outcome in [Delivery::Delivered, Delivery::Retried, Delivery::GivenUp] {
+        counter!(CALLBACKS, "outcome" => outcome.label()).increment(0);
+    }
+    gauge!(CALLBACKS_PENDING).set(0.0);
     Ok(handle)
 }
 
@@ -192,7 +212,39 @@ pub fn result_refused() {
     counter!(RESULTS_REFUSED).increment(1);
 }
 
-/// A stream was ended because its client did not read.
+/// How an attempt to deliver a result ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The receiver has it.
+    Delivered,
+    /// It will be tried again.
+    Retried,
+    /// It will not be tried again.
+    GivenUp,
+}
+
+impl Delivery {
+    fn label(self) -> &'static str {
+        match self {
+            Delivery::Delivered => "delivered",
+            Delivery::Retried => "retried",
+            Delivery::GivenUp => "given_up",
+        }
+    }
+}
+
+/// An attempt to deliver a result ended.
+pub fn callback(outcome: Delivery) {
+    counter!(CALLBACKS, "outcome" => outcome.label()).increment(1);
+}
+
+/// Files accepted with a callback and not delivered.
+#[expect(clippy::as_conversions, reason = "request counts are far below 2^52")]
+pub fn callbacks_pending(count: u64) {
+    gauge!(CALLBACKS_PENDING).set(count as f64);
+}
+
+/// A stream was ended because its client, or the receiver of its callback, did not take its results.
 pub fn stream_evicted() {
     counter!(STREAMS_EVICTED).increment(1);
 }

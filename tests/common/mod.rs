@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod client;
 pub mod raw;
+pub mod receiver;
 pub mod schema;
 
 use std::fs::File;
@@ -253,6 +254,9 @@ fn parsed(toml: &str) -> Config {
     if !toml.contains("drain") {
         config.server.drain = Duration::ZERO;
     }
+    // Not that of the user who runs the tests; it is made only when it is needed.
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
+    config.callback.database.get_or_insert_with(|| scratch.join("callbacks.db"));
     config
 }
 
@@ -327,6 +331,13 @@ impl Server {
     pub fn stop(mut self) -> Result<(), AppError> {
         self.ask_to_stop();
         self.join()
+    }
+
+    /// Kills a server in a process of its own, as the kernel would.
+    pub fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Text of a page.
