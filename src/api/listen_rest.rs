@@ -11,12 +11,12 @@ use serde::Deserialize;
 use super::{State, errors};
 use crate::error::ApiError;
 use crate::prerecorded::assemble;
-use crate::prerecorded::job::{Heard, JobError, transcribe};
+use crate::prerecorded::job::{Heard, JobError, Plan, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
 use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::{srt, vtt};
-use crate::units::{KeyId, Samples};
+use crate::units::Samples;
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::{FileRequest, Warning};
 use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
@@ -57,7 +57,9 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     options.changes.format_if(state.served.hears_english(options.language.as_deref()));
-    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
+    let lm = state.served.language_model(options.language_model.as_deref())?;
+    let plan = super::file_plan(&state.served, &state.config, key, options.terms(), lm);
+    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, plan));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
     let rewrite = Rewrite::new(&options.changes, options.punctuate);
@@ -69,7 +71,7 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     Ok((format, text))
 }
 
-async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, key: KeyId) -> Result<Heard, ApiError> {
+async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, plan: Plan) -> Result<Heard, ApiError> {
     let spec = super::audio_spec(&options.audio, true)?;
     let limit = state.config.files.max_upload_bytes;
     let body = bounded(
@@ -77,7 +79,6 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
         limit,
         state.config.limits.request_timeout,
     );
-    let plan = super::file_plan(&state.served, &state.config, key, options.terms());
     let is_json = request
         .headers()
         .get(CONTENT_TYPE)
@@ -130,6 +131,14 @@ fn respond(
             parameter: if keyterms { "keyterm" } else { "keywords" },
             kind: "unsupported_feature",
             message: super::UNFAVOURED,
+        });
+    }
+    if !state.served.favours && options.language_model.is_some() {
+        tracing::warn!(%request_id, "{}", super::UNHELPED);
+        warnings.push(Warning {
+            parameter: "language_model",
+            kind: "unsupported_feature",
+            message: super::UNHELPED,
         });
     }
     let is_english = state.served.hears_english(options.language.as_deref());

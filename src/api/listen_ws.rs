@@ -46,6 +46,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     options.changes.format_if(served.hears_english(options.language.as_deref()));
+    let lm = served.language_model(options.language_model.as_deref())?;
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
@@ -62,11 +63,15 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
     }
+    if !served.favours && lm.is_some() {
+        tracing::warn!(%request_id, "{}", super::UNHELPED);
+    }
     let info = StreamInfo {
         request_id,
         created: ids::timestamp(SystemTime::now()),
         model,
         favours: served.favours,
+        lm,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let session = Session::new(

@@ -265,6 +265,7 @@ impl StreamActor {
             end,
             commit,
             terms,
+            lm,
             arrived,
         } = chunk;
         if guard
@@ -275,6 +276,7 @@ impl StreamActor {
                 end,
                 commit,
                 terms,
+                lm,
                 arrived,
             })
             .is_err()
