@@ -116,12 +116,11 @@ pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
         max_batch: config.engine.max_batch,
         gpu: config.gpu.clone(),
         lm: match &config.models.lm {
-            Some(name) => LmChoice::Named {
-                name: name.clone(),
-                weight: config.models.lm_weight,
-            },
+            Some(name) => LmChoice::Named(name.clone()),
             None => LmChoice::Own,
         },
+        lm_choices: config.models.lm_choices.clone(),
+        lm_weight: config.models.lm_weight,
         threads: config.engine.threads.unwrap_or(0),
         groups: config.engine.groups,
     }

@@ -431,6 +431,8 @@ fn the_sample_call_gives_the_words_of_the_processor() {
             slots: Some(2),
             max_batch: Some(1),
             lm: LmChoice::Own,
+            lm_choices: Vec::new(),
+            lm_weight: None,
             threads: 0,
             groups: 1,
             gpu: config::Gpu {

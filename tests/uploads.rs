@@ -392,6 +392,33 @@ async fn an_engine_that_favours_no_terms_says_so() {
 }
 
 #[tokio::test]
+async fn a_language_model_is_chosen_by_its_name() {
+    let sound = || tape(16_000).wav(Wav::default());
+    let deaf = Server::start();
+    let answer = post(&deaf, "language_model=orders", sound()).await;
+    let warning = &answer.body["metadata"]["warnings"][0];
+    assert_eq!(
+        (answer.status, &warning["parameter"], &warning["type"]),
+        (200, &json!("language_model"), &json!("unsupported_feature"))
+    );
+    let server = Setup::default().favours().start();
+    let answer = post(&server, "language_model=orders", sound()).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body["metadata"].get("warnings").is_none());
+    for server in [&deaf, &server] {
+        let refused = post(server, "language_model=Orders", sound()).await;
+        assert_eq!(
+            (refused.status, &refused.body["err_code"], &refused.body["err_msg"]),
+            (
+                400,
+                &json!("INVALID_QUERY_PARAMETER"),
+                &json!("Failed to deserialize query parameters: language_model: no such language model")
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn channels_are_mixed_or_kept_apart() {
     let server = Server::start();
     let early = Tape::new(16_000).silence(0.48).tone(1.28).silence(1.6);

@@ -285,6 +285,7 @@ impl Bench<'_> {
             end,
             commit: false,
             terms: None,
+            lm: None,
         }
     }
 }

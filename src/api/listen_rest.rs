@@ -14,12 +14,12 @@ use super::{State, callback, errors};
 use crate::audio::AudioSpec;
 use crate::error::ApiError;
 use crate::prerecorded::assemble;
-use crate::prerecorded::job::{Heard, JobError, transcribe};
+use crate::prerecorded::job::{Heard, JobError, Plan, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
 use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::{srt, vtt};
-use crate::units::{KeyId, Samples};
+use crate::units::Samples;
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::{FileRequest, Warning};
 use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
@@ -97,6 +97,8 @@ pub(super) struct Asked {
     options: ListenOptions,
     model: ModelRef,
     spec: AudioSpec,
+    /// See [`Plan::lm`].
+    lm: Option<usize>,
 }
 
 impl Asked {
@@ -107,7 +109,8 @@ impl Asked {
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
         options.changes.format_if(served.hears_english(options.language.as_deref()));
         let spec = super::audio_spec(&options.audio, true)?;
-        Ok(Self { options, model, spec })
+        let lm = served.language_model(options.language_model.as_deref())?;
+        Ok(Self { options, model, spec, lm })
     }
 }
 
@@ -137,8 +140,9 @@ pub(super) async fn remote(state: &State, url: &str) -> Result<FileBytes, ApiErr
 
 /// Transcribes a file and writes the answer.
 pub(super) async fn transcript(state: &State, asked: Asked, caller: Caller, audio: FileBytes) -> Result<(AnswerFormat, String), ApiError> {
-    let Asked { options, model, spec } = asked;
-    let heard = hear(state, &options, spec, caller.key, audio).await?;
+    let Asked { options, model, spec, lm } = asked;
+    let plan = super::file_plan(&state.served, &state.config, caller.key, options.terms(), lm);
+    let heard = hear(state, spec, plan, audio).await?;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
     let rewrite = Rewrite::new(&options.changes, options.punctuate);
     let text = match format {
@@ -149,8 +153,7 @@ pub(super) async fn transcript(state: &State, asked: Asked, caller: Caller, audi
     Ok((format, text))
 }
 
-async fn hear(state: &State, options: &ListenOptions, spec: AudioSpec, key: KeyId, audio: FileBytes) -> Result<Heard, ApiError> {
-    let plan = super::file_plan(&state.served, &state.config, key, options.terms());
+async fn hear(state: &State, spec: AudioSpec, plan: Plan, audio: FileBytes) -> Result<Heard, ApiError> {
     let mut told = Samples(0);
     let progress = |decoded: Samples| {
         measure::file_progress(decoded.since(told));
@@ -188,6 +191,14 @@ fn respond(
             parameter: if keyterms { "keyterm" } else { "keywords" },
             kind: "unsupported_feature",
             message: super::UNFAVOURED,
+        });
+    }
+    if !state.served.favours && options.language_model.is_some() {
+        tracing::warn!(%request_id, "{}", super::UNHELPED);
+        warnings.push(Warning {
+            parameter: "language_model",
+            kind: "unsupported_feature",
+            message: super::UNHELPED,
         });
     }
     let is_english = state.served.hears_english(options.language.as_deref());

@@ -47,6 +47,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     options.changes.format_if(served.hears_english(options.language.as_deref()));
+    let lm = served.language_model(options.language_model.as_deref())?;
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
@@ -67,11 +68,15 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         Some(callback) => Some(Receiver::open(&state.deliverer, callback).await?),
         None => None,
     };
+    if !served.favours && lm.is_some() {
+        tracing::warn!(%request_id, "{}", super::UNHELPED);
+    }
     let info = StreamInfo {
         request_id,
         created: ids::timestamp(SystemTime::now()),
         model,
         favours: served.favours,
+        lm,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let session = Session::new(

@@ -100,9 +100,17 @@ impl State {
 
 /// Why a request's terms have no effect.
 pub const UNFAVOURED: &str = "This server cannot favour terms with this model; they have no effect.";
+/// Why the language model that a request chose has no effect.
+pub const UNHELPED: &str = "This server cannot use a language model with this model; it has no effect.";
 
-/// How a file is worked on by the model that is served. `terms`: what to favour, with weights, if that can be done.
-pub fn file_plan<'a>(served: &Served, config: &Config, key: KeyId, terms: impl IntoIterator<Item = (&'a str, f32)>) -> Plan {
+/// How a file is worked on by the model that is served. `terms`: what to favour, with weights, if that can be done; `lm`: see [`Plan::lm`].
+pub fn file_plan<'a>(
+    served: &Served,
+    config: &Config,
+    key: KeyId,
+    terms: impl IntoIterator<Item = (&'a str, f32)>,
+    lm: Option<usize>,
+) -> Plan {
     let cut = match served.live {
         Some(_) => Cut::Chunks {
             right: served.right(served.file),
@@ -117,6 +125,7 @@ pub fn file_plan<'a>(served: &Served, config: &Config, key: KeyId, terms: impl I
         in_flight: config.files.windows_in_flight,
         longest,
         terms: if served.favours { Terms::new(terms).map(Arc::new) } else { None },
+        lm,
     }
 }
 

@@ -111,7 +111,7 @@ async fn one(
             whole: true,
         };
         let favoured = arguments.keyterm.iter().map(|term| (term.as_str(), USUAL_WEIGHT));
-        let plan = api::file_plan(served, config, KeyId::default(), favoured);
+        let plan = api::file_plan(served, config, KeyId::default(), favoured, None);
         let heard = transcribe(read(file)?, spec, plan, scheduler, |_| ()).await?;
         let tokens = heard.lanes.first().map(Vec::as_slice).unwrap_or_default();
         let words = assemble::lane(tokens, heard.duration, served.vocabulary.as_ref());

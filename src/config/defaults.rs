@@ -36,6 +36,7 @@ impl Default for Models {
             default: None,
             look_ahead: None,
             lm: None,
+            lm_choices: Vec::new(),
             lm_weight: None,
         }
     }

@@ -146,9 +146,11 @@ pub struct Models {
     pub default: Option<String>,
     /// Largest look-ahead in frames of 80 ms that live streams use, where a model offers several; none: the model's own default.
     pub look_ahead: Option<u32>,
-    /// Language model for a CTC head, in place of the model's own: the name it was built with.
+    /// Language model that helps decoding, in place of the model's own: the name it was built with.
     pub lm: Option<String>,
-    /// Factor of its natural log-probabilities; none: that of the model's own, or 0.5.
+    /// Names of the language models that requests may choose.
+    pub lm_choices: Vec<String>,
+    /// Factor of the natural log-probabilities of these; none: that of the model's own, or 0.5.
     pub lm_weight: Option<f32>,
 }
 

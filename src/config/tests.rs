@@ -231,7 +231,19 @@ fn the_weight_of_a_language_model_needs_one() {
         assert!(weight(text).is_err(), "{text}");
     }
     let error = with_env(&[("HARK_MODELS__LM_WEIGHT", "0.7")]).unwrap_err();
-    assert_eq!(error, "models.lm_weight: is only used with models.lm");
+    assert_eq!(error, "models.lm_weight: is only used with models.lm or models.lm_choices");
+    assert!(load("[models]\nlm_choices = [\"orders\"]\nlm_weight = 0.7", &[]).is_ok());
+}
+
+#[test]
+fn language_models_to_choose_from_are_different_and_not_too_many() {
+    let choices = |count: usize, same: bool| {
+        let names: Vec<String> = (0..count).map(|n| format!("\"lm-{}\"", if same { 0 } else { n })).collect();
+        load(&format!("[models]\nlm_choices = [{}]", names.join(", ")), &[])
+    };
+    assert_eq!(choices(64, false).unwrap().models.lm_choices.len(), 64);
+    assert_eq!(choices(65, false).unwrap_err(), "models.lm_choices: 65 is not between 0 and 64");
+    assert_eq!(choices(2, true).unwrap_err(), "models.lm_choices: \"lm-0\" occurs twice");
 }
 
 #[test]

@@ -52,8 +52,14 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
 
     optional("models.look_ahead", models.look_ahead, 0..=1_000)?;
     optional("models.lm_weight", models.lm_weight, 0.0..=100.0)?;
-    if models.lm_weight.is_some() && models.lm.is_none() {
-        return Err(invalid("models.lm_weight", "is only used with models.lm"));
+    if models.lm_weight.is_some() && models.lm.is_none() && models.lm_choices.is_empty() {
+        return Err(invalid("models.lm_weight", "is only used with models.lm or models.lm_choices"));
+    }
+    within("models.lm_choices", models.lm_choices.len(), 0..=64)?;
+    for (index, name) in models.lm_choices.iter().enumerate() {
+        if models.lm_choices.iter().take(index).any(|other| other == name) {
+            return Err(invalid("models.lm_choices", format!("{name:?} occurs twice")));
+        }
     }
     optional("engine.threads", engine.threads, 1..=1_024)?;
     optional("engine.slots", engine.slots, 1..=65_536)?;

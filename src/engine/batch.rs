@@ -46,6 +46,9 @@ pub struct Chunk {
     pub commit: bool,
     /// Terms that the search favours from this chunk on, if any.
     pub terms: Option<Arc<Terms>>,
+    /// Language model that helps the search, by its place among those to choose from; none: what helps the others. That of the first
+    /// chunk of an utterance counts.
+    pub lm: Option<usize>,
 }
 
 /// Chunks that go through the network together; all use the same context.

@@ -59,7 +59,7 @@ fn run(
     let mut inputs: Vec<DecodeInput<'_>> = Vec::with_capacity(batch.chunks.len());
     for ((chunk, occupant), decoded) in batch.chunks.iter().zip(occupants).zip(&mut results) {
         if chunk.start {
-            occupant.state.reset();
+            decoder.start(&mut occupant.state, chunk.lm);
         }
         work.push(DeviceInput {
             slot: usize::try_from(chunk.slot.index).unwrap_or(usize::MAX),

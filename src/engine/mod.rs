@@ -5,6 +5,7 @@
 
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod help;
 pub mod neural;
 pub mod open;
 pub mod scripted;

@@ -68,7 +68,7 @@ fn run(
     for (occupant, chunk) in occupants.iter_mut().zip(&batch.chunks) {
         let State { stream, decode } = &mut occupant.state;
         if chunk.start {
-            decode.reset();
+            decoder.start(decode, chunk.lm);
         }
         streams.push(StepInput {
             state: stream,

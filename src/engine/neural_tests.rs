@@ -15,6 +15,8 @@ use super::*;
 use crate::engine::batch::{Slot, Token};
 use crate::model::archive;
 use crate::model::decode::Strategy;
+use crate::model::decode::beam::BeamOptions;
+use crate::model::lm::NgramModel;
 use crate::units::{Frames, StreamId};
 
 fn folder() -> PathBuf {
@@ -32,6 +34,7 @@ fn audio(name: &str) -> Vec<f32> {
 struct Model {
     network: Arc<Network>,
     decoder: Arc<Decoder>,
+    pieces: Vec<String>,
     expected: Value,
 }
 
@@ -48,6 +51,7 @@ impl Model {
         Model {
             network: Arc::new(network),
             decoder: Arc::new(decoder),
+            pieces,
             expected,
         }
     }
@@ -71,6 +75,7 @@ fn chunk(slot: Slot, seq: u64, samples: &[f32], start: bool, end: bool) -> Chunk
         end,
         commit: false,
         terms: None,
+        lm: None,
     }
 }
 
@@ -128,6 +133,33 @@ fn a_stream_gives_the_reference_tokens_in_every_context() {
         );
         assert_eq!(results.last().unwrap().frames, Frames(101));
     }
+}
+
+#[test]
+fn the_first_chunk_of_an_utterance_chooses_the_language_model() {
+    let arpa = "\\data\\\nngram 1=2\n\n\\1-grams:\n-0.3\tyes\n-0.3\tno\n\n\\end\\\n";
+    let lm = Arc::new(NgramModel::from_arpa(arpa.as_bytes()).unwrap());
+    let options = BeamOptions::transducer();
+    let always = Model::load("stream_hybrid", Strategy::TransducerBeam(options.clone(), Some(Arc::clone(&lm))));
+    let mut choosing = Model::load("stream_hybrid", Strategy::Transducer);
+    let decoder = Arc::into_inner(choosing.decoder).unwrap();
+    choosing.decoder = Arc::new(decoder.with_choices(&choosing.pieces, vec![(options, lm)]).unwrap());
+    let samples = audio("audio_a.wav");
+    let heard = |engine: &mut NeuralEngine, first: Option<usize>, then: Option<usize>| {
+        let mut results = Vec::new();
+        for (seq, mut chunk) in cut(SLOT, always.right(0), &samples).into_iter().enumerate() {
+            chunk.lm = if seq == 0 { first } else { then };
+            let chunks = vec![chunk];
+            results.extend(engine.step(&Batch { context: 0, chunks }).unwrap());
+        }
+        tokens(&results)
+    };
+    let wanted = heard(&mut always.engine(1), None, None);
+    let mut engine = choosing.engine(1);
+    assert_eq!(heard(&mut engine, Some(0), Some(0)), wanted);
+    let without = heard(&mut engine, None, Some(0));
+    assert_ne!(without, wanted, "the slot's next occupant chose none");
+    assert_eq!(heard(&mut engine, Some(0), None), wanted);
 }
 
 #[test]

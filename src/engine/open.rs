@@ -8,6 +8,7 @@ use super::batch::{Batch, Chunk, Slot};
 use super::cost::{BUCKETS, CostTable};
 #[cfg(feature = "cuda")]
 use super::cuda::CudaEngine;
+use super::help::{decoder, language_models};
 use super::neural::NeuralEngine;
 use super::served::Served;
 use super::{Engine, EngineError};
@@ -15,11 +16,8 @@ use crate::config;
 #[cfg(feature = "cuda")]
 use crate::gpu::{Gpu, GpuError, Settings};
 use crate::model::arch::Encoder;
-use crate::model::decode::beam::BeamOptions;
-use crate::model::decode::confidence::Confidence;
-use crate::model::decode::{DecodeError, Decoder, Reads, Strategy};
+use crate::model::decode::{DecodeError, Decoder, Reads};
 use crate::model::lm::{LmError, NgramModel};
-use crate::model::manifest::Head;
 use crate::model::network::{Network, NetworkError};
 use crate::model::store::{self, Model, StoreError};
 use crate::units::{SAMPLES_PER_FRAME, StreamId};
@@ -50,15 +48,19 @@ pub struct Choice {
     pub max_batch: Option<usize>,
     /// Whether a GPU is used, and which.
     pub gpu: config::Gpu,
-    /// Which language model helps a CTC head.
+    /// Which language model helps decoding where a request chooses none.
     pub lm: LmChoice,
+    /// Names of those of the models directory that requests may choose.
+    pub lm_choices: Vec<String>,
+    /// Factor of the natural log-probabilities of language models of the models directory; that of the model's own, or the usual, if none.
+    pub lm_weight: Option<f32>,
     /// Threads that compute; 0 for one per core.
     pub threads: usize,
     /// Groups of them on the processor, each with an engine of its own; at least one.
     pub groups: usize,
 }
 
-/// Which language model helps a CTC head.
+/// Which language model helps decoding.
 #[derive(Clone, Debug, Default)]
 pub enum LmChoice {
     /// The model's own, if it has one.
@@ -66,13 +68,8 @@ pub enum LmChoice {
     Own,
     /// None.
     Without,
-    /// One of the models directory in place of the model's own.
-    Named {
-        /// Its name.
-        name: String,
-        /// Factor of its natural log-probabilities; that of the model's own, or the usual, if none.
-        weight: Option<f32>,
-    },
+    /// One of the models directory, by name, in place of the model's own.
+    Named(String),
 }
 
 /// A model that is ready on every device.
@@ -81,7 +78,7 @@ pub struct Opened {
     pub devices: Vec<Device>,
     /// The model's public face.
     pub served: Served,
-    /// The language model that helps it.
+    /// The language model that helps it where a request chooses none.
     pub lm: Option<Arc<NgramModel>>,
 }
 
@@ -130,9 +127,6 @@ pub enum OpenError {
     /// The language model's name cannot be one.
     #[error("the language model cannot be used")]
     LanguageModelName(#[source] StoreError),
-    /// The head that decodes takes no language model.
-    #[error("the model {0} decodes with its transducer, which takes no language model")]
-    WithoutCtc(String),
     /// A GPU is required and cannot be used.
     #[cfg(feature = "cuda")]
     #[error("a GPU is required and cannot be used")]
@@ -172,9 +166,8 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     let default = asked.or(near).or_else(|| find(model.manifest.default_context)).unwrap_or(0);
     let live = (encoder.streams() && model.manifest.live).then_some(default);
     let file = asked.unwrap_or_else(|| longest(&encoder, default));
-    let lm = language_model(models, &model, &choice.lm)?;
-    let opened_lm = lm.as_ref().map(|(_, lm)| Arc::clone(lm));
-    let decoder = Arc::new(decoder(&model, lm)?);
+    let helps = language_models(models, &model, choice)?;
+    let decoder = Arc::new(decoder(&model, &helps)?);
     // Everything that the engine computes runs on the threads of this pool; its own thread only waits for them.
     rayon::ThreadPoolBuilder::new()
         .num_threads(choice.threads)
@@ -188,6 +181,9 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     };
     // A GPU takes the best tokens by itself, unless the search wants the whole distribution.
     let favours = windows == 1 || decoder.reads() == Reads::LogProbs;
+    if !favours && (helps.usual.is_some() || !helps.names.is_empty()) {
+        tracing::warn!("the GPU takes a transducer's tokens by itself: language models have no effect");
+    }
     // The other groups' streams are as many as the own.
     let beside = BESIDE * float(engines.len()) / float(rayon::current_num_threads());
     let mut devices = Vec::with_capacity(engines.len());
@@ -203,8 +199,8 @@ pub fn open(models: &Path, choice: &Choice) -> Result<Opened, OpenError> {
     }
     Ok(Opened {
         devices,
-        served: face(model, live, file, favours),
-        lm: opened_lm,
+        served: face(model, live, file, favours, helps.names),
+        lm: helps.usual.map(|(_, lm)| lm),
     })
 }
 
@@ -347,43 +343,7 @@ fn longest(encoder: &Encoder, default: usize) -> usize {
         .map_or(default, |(index, _)| index)
 }
 
-/// The language model that helps, and how much it counts.
-fn language_model(models: &Path, model: &Model, choice: &LmChoice) -> Result<Option<(BeamOptions, Arc<NgramModel>)>, OpenError> {
-    let manifest = &model.manifest;
-    let own = manifest.decode.as_ref().and_then(|decode| decode.lm.as_ref());
-    let mut options = own.map_or_else(BeamOptions::default, |settings| BeamOptions {
-        width: settings.beam_width,
-        lm_weight: settings.weight,
-        word_bonus: settings.word_bonus,
-        unknown_penalty: settings.unknown_penalty,
-        ..BeamOptions::default()
-    });
-    let file = match choice {
-        LmChoice::Own => model.lm.clone(),
-        LmChoice::Without => None,
-        LmChoice::Named { .. } if manifest.head() != Head::Ctc => return Err(OpenError::WithoutCtc(manifest.name.clone())),
-        LmChoice::Named { name, weight } => {
-            options.lm_weight = weight.unwrap_or(options.lm_weight);
-            Some(store::lm_file(models, name).map_err(OpenError::LanguageModelName)?)
-        }
-    };
-    let Some(file) = file else { return Ok(None) };
-    Ok(Some((options, Arc::new(NgramModel::open(&file)?))))
-}
-
-/// The decoder that the model's manifest asks for, with a language model.
-fn decoder(model: &Model, lm: Option<(BeamOptions, Arc<NgramModel>)>) -> Result<Decoder, OpenError> {
-    let strategy = match (model.manifest.head(), lm) {
-        (Head::Transducer, _) => Strategy::Transducer,
-        (Head::Ctc, Some((options, lm))) => Strategy::CtcBeam(options, Some(lm)),
-        (Head::Ctc, None) => Strategy::Ctc,
-    };
-    let pieces: Vec<String> = model.tokenizer.pieces().map(str::to_owned).collect();
-    // Clients read a confidence as a probability, which the entropy measures are not.
-    Ok(Decoder::new(&model.manifest.arch, &model.weights, &pieces, strategy)?.with_confidence(Confidence::MaxProb))
-}
-
-fn face(model: Model, live: Option<usize>, file: usize, favours: bool) -> Served {
+fn face(model: Model, live: Option<usize>, file: usize, favours: bool, language_models: Vec<String>) -> Served {
     let manifest = &model.manifest;
     Served {
         name: manifest.name.clone(),
@@ -398,6 +358,7 @@ fn face(model: Model, live: Option<usize>, file: usize, favours: bool) -> Served
         file,
         vocabulary: Arc::new(model.tokenizer),
         favours,
+        language_models,
     }
 }
 
@@ -551,6 +512,7 @@ fn babble(slot: u32, samples: usize, seq: u64) -> Chunk {
         end: false,
         commit: false,
         terms: None,
+        lm: None,
     }
 }
 

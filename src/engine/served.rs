@@ -33,8 +33,10 @@ pub struct Served {
     pub file: usize,
     /// Pieces of its tokens.
     pub vocabulary: Arc<Tokenizer>,
-    /// Its search runs where terms can be favoured: see [`crate::engine::batch::Chunk::terms`].
+    /// Its search runs where terms and language models can help it: see [`crate::engine::batch::Chunk::terms`].
     pub favours: bool,
+    /// Names of the language models that requests may choose, in the order of [`crate::engine::batch::Chunk::lm`].
+    pub language_models: Vec<String>,
 }
 
 impl Served {
@@ -76,6 +78,15 @@ impl Served {
                 arch,
             },
         })
+    }
+
+    /// The place of the language model that a request chose, if it chose one, or that there is no such thing.
+    pub fn language_model(&self, name: Option<&str>) -> Result<Option<usize>, ApiError> {
+        let Some(name) = name else { return Ok(None) };
+        let place = self.language_models.iter().position(|known| known == name);
+        place
+            .map(Some)
+            .ok_or_else(|| ApiError::InvalidQuery("language_model: no such language model".into()))
     }
 
     /// A known language with an unknown region counts as the bare language.
@@ -146,8 +157,12 @@ mod tests {
                 file: 0,
                 vocabulary: Arc::new(Tokenizer::new(vec!["a".into()], TokenizerSettings::default()).unwrap()),
                 favours: true,
+                language_models: vec!["orders".into(), "taxi".into()],
             };
             assert_eq!(served.hears_english(asked), wanted, "{languages:?} {asked:?}");
+            assert_eq!(served.language_model(None), Ok(None));
+            assert_eq!(served.language_model(Some("taxi")), Ok(Some(1)));
+            assert!(served.language_model(Some("Taxi")).is_err());
         }
     }
 }

@@ -125,7 +125,7 @@ pub struct Checksums {
 pub struct Decode {
     /// Head.
     pub head: Head,
-    /// Language model for the prefix search of a CTC head.
+    /// Language model for the beam search over that head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lm: Option<LanguageModel>,
 }
@@ -281,15 +281,12 @@ impl Manifest {
         if lm.is_some() != self.checksums.lm.is_some() {
             return wrong("checksums.lm", "must be given if and only if decode.lm is".into());
         }
-        lm.map_or(Ok(()), |lm| validate_lm(lm, self.head()))
+        lm.map_or(Ok(()), validate_lm)
     }
 }
 
-fn validate_lm(lm: &LanguageModel, head: Head) -> Result<(), ManifestError> {
+fn validate_lm(lm: &LanguageModel) -> Result<(), ManifestError> {
     let wrong = |key, problem: String| Err(ManifestError::Value { key, problem });
-    if head != Head::Ctc {
-        return wrong("decode.lm", "is only used with head = \"ctc\"".into());
-    }
     if !is_name(&lm.file) {
         return wrong("decode.lm.file", format!("{:?} is not a plain file name", lm.file));
     }

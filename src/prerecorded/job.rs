@@ -51,6 +51,8 @@ pub struct Plan {
     pub longest: Samples,
     /// Terms to favour.
     pub terms: Option<Arc<Terms>>,
+    /// The language model that the request chose, by its place among those of the model.
+    pub lm: Option<usize>,
 }
 
 /// What a file gave.
@@ -148,6 +150,7 @@ struct Job<S> {
 struct Lane {
     guard: StreamGuard,
     terms: Option<Arc<Terms>>,
+    lm: Option<usize>,
     cutter: Cutter,
     in_flight: usize,
     seq: u64,
@@ -240,6 +243,7 @@ impl Lane {
         Self {
             guard,
             terms: plan.terms.clone(),
+            lm: plan.lm,
             cutter,
             in_flight: 0,
             seq: 0,
@@ -288,6 +292,7 @@ impl Lane {
             end,
             commit: end,
             terms: self.terms.clone(),
+            lm: self.lm,
             arrived: Instant::now(),
         })?;
         self.seq += 1;

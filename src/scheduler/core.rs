@@ -95,6 +95,8 @@ pub struct Piece {
     pub commit: bool,
     /// As in [`Chunk::terms`].
     pub terms: Option<Arc<Terms>>,
+    /// As in [`Chunk::lm`].
+    pub lm: Option<usize>,
     /// When its last byte arrived. Of no meaning for files.
     pub arrived: Instant,
 }
@@ -244,6 +246,7 @@ impl Core {
             end,
             commit,
             terms,
+            lm,
             arrived: _,
         } = piece;
         let chunk = Chunk {
@@ -255,6 +258,7 @@ impl Core {
             end,
             commit,
             terms,
+            lm,
         };
         stream.queue.push_back((timing, chunk));
         if stream.queue.len() == 1 && stream.stepping.is_none() {

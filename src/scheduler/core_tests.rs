@@ -44,6 +44,7 @@ fn piece(seq: u64, arrived: Instant) -> Piece {
         end: false,
         commit: false,
         terms: None,
+        lm: None,
         arrived,
     }
 }
@@ -91,10 +92,14 @@ fn a_stream_has_one_chunk_in_a_step_and_stays_in_order() {
     let now = later();
     let mut core = core(now);
     let id = live(&mut core, now);
-    core.push(id, piece(0, now), now).unwrap();
+    let chosen = Piece {
+        lm: Some(3),
+        ..piece(0, now)
+    };
+    core.push(id, chosen, now).unwrap();
     core.push(id, piece(1, now), now).unwrap();
     let batch = core.next_batch(now).unwrap();
-    assert_eq!(batch.chunks.len(), 1);
+    assert_eq!((batch.chunks.len(), batch.chunks[0].lm), (1, Some(3)));
     assert!(core.next_batch(now).is_none());
     let deliveries = done(&mut core, batch, now);
     assert_eq!(deliveries[0].seq, 0);

@@ -46,6 +46,7 @@ fn piece(seq: u64, arrived: Instant) -> Piece {
         end: false,
         commit: false,
         terms: None,
+        lm: None,
         arrived,
     }
 }

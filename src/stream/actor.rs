@@ -277,6 +277,7 @@ impl StreamActor {
             end,
             commit,
             terms,
+            lm,
             arrived,
         } = chunk;
         if guard
@@ -287,6 +288,7 @@ impl StreamActor {
                 end,
                 commit,
                 terms,
+                lm,
                 arrived,
             })
             .is_err()

@@ -28,6 +28,8 @@ pub(crate) struct LaneRules {
     pub(crate) endpointing: Option<Samples>,
     /// Report the beginning of speech.
     pub(crate) vad_events: bool,
+    /// The language model that helps, by its place among those of the model.
+    pub(crate) lm: Option<usize>,
 }
 
 /// A chunk from its cut to its result, or a flush for which the engine has nothing to do.
@@ -257,6 +259,7 @@ impl Lane {
             end,
             commit: end || !self.endpoints.is_empty(),
             terms: self.terms.clone(),
+            lm: self.rules.lm,
             arrived,
         }
     }

@@ -457,6 +457,7 @@ impl Session {
             credits: self.rules.credits,
             endpointing: self.options.endpointing.map(Millis::samples),
             vad_events: self.options.vad_events,
+            lm: self.info.lm,
         };
         let results = ResultRules {
             interim: self.options.interim_results,

@@ -38,6 +38,8 @@ pub struct ListenOptions {
     pub version: Option<String>,
     /// BCP-47 tag or `multi`; `None`: the model's default.
     pub language: Option<String>,
+    /// Name of the language model that shall help recognition; `None`: the server's choice.
+    pub language_model: Option<String>,
     /// What the client says about its audio.
     pub audio: DeclaredAudio,
     /// The transcript carries the model's punctuation and capitals, and words have `punctuated_word`.
@@ -220,6 +222,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         model,
         version: pairs.scalar("version").filter(|version| *version != "latest").map(str::to_owned),
         language: language(&pairs)?,
+        language_model: pairs.scalar("language_model").map(str::to_owned),
         audio: audio(&pairs)?,
         punctuate,
         changes: WordChanges::read(&pairs, punctuate)?,

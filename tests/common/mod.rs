@@ -79,6 +79,7 @@ pub fn served() -> Served {
         file: 0,
         vocabulary: Arc::new(vocabulary()),
         favours: false,
+        language_models: vec!["orders".into()],
     }
 }
 

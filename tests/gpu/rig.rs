@@ -215,6 +215,7 @@ pub(crate) fn chunk(slot: Slot, seq: u64, samples: &[f32], start: bool, end: boo
         end,
         commit: false,
         terms: None,
+        lm: None,
     }
 }
 

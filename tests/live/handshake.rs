@@ -37,6 +37,7 @@ async fn bad_parameters_are_refused_with_400() {
         ),
         ("encoding=wavy&sample_rate=16000", "INVALID_QUERY_PARAMETER"),
         ("callback=nowhere", "INVALID_QUERY_PARAMETER"),
+        ("language_model=no-such", "INVALID_QUERY_PARAMETER"),
         ("language=de", "Bad Request"),
         ("language=en_US", "Bad Request"),
         ("version=1999-01-01.0", "Bad Request"),

@@ -302,6 +302,7 @@ impl Device {
                 end: false,
                 commit: false,
                 terms: None,
+                lm: None,
                 arrived: self.common.at(arrived),
             };
             let now = self.common.at(self.now);

@@ -17,11 +17,10 @@ use std::sync::Arc;
 use super::align::{self, FrameScores, Span};
 use super::confidence::Confidence;
 use super::favour::Favour;
-use super::tree::{NONE, Node, Tree, Word};
+use super::tree::{NONE, Node, Tree};
 use super::words::WordScorer;
 use crate::engine::batch::Token;
 use crate::model::lm::NgramModel;
-use crate::terms::Place;
 use crate::units::Frames;
 
 /// Settings of the beam search. Scores are natural logarithms.
@@ -64,6 +63,14 @@ impl Default for BeamOptions {
 }
 
 impl BeamOptions {
+    /// What suits a transducer, which decides more by itself: each hypothesis costs a joint step, and few are enough.
+    pub fn transducer() -> Self {
+        BeamOptions {
+            width: 4,
+            ..BeamOptions::default()
+        }
+    }
+
     /// The first setting that is out of its range, in words.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let finite = [
@@ -110,8 +117,8 @@ struct Candidate {
     label: f64,
     /// The node, or the parent of a node to be made.
     node: u32,
-    /// The token and the word so far of a node to be made.
-    extension: Option<(u32, Word, f64)>,
+    /// The token of a node to be made.
+    extension: Option<u32>,
     /// Place in the order of creation: decides between equal scores.
     serial: u32,
 }
@@ -156,7 +163,7 @@ impl BeamState {
 }
 
 /// ln(e^a + e^b).
-fn log_add(a: f64, b: f64) -> f64 {
+pub(super) fn log_add(a: f64, b: f64) -> f64 {
     let (most, least) = if a > b { (a, b) } else { (b, a) };
     if least - most < -40.0 || most == f64::NEG_INFINITY {
         most
@@ -194,8 +201,7 @@ impl Beam {
     /// Leaves the terms of a stream: those complete keep their bonus, those under way are broken off.
     pub(super) fn leave_terms(&self, state: &mut BeamState) {
         for node in &mut state.tree.nodes {
-            node.place = node.place.left();
-            node.favour = f64::from(self.options.term_bonus) * node.place.worth();
+            self.words.leave_terms(&mut node.said);
         }
     }
 
@@ -290,38 +296,37 @@ impl Beam {
                 candidates[at].label = log_add(candidates[at].label, before + f64::from(tokens[place].1));
                 taken[index(parent)] |= 1 << place;
             }
-            candidates[at].score = log_add(candidates[at].blank, candidates[at].label) + node.score();
+            candidates[at].score = log_add(candidates[at].blank, candidates[at].label) + node.said.score();
         }
         let best = candidates.iter().map(|candidate| candidate.score).fold(f64::NEG_INFINITY, f64::max);
         let mut cutoff = best - f64::from(self.options.margin);
         // New prefixes.
         for at in 0..beam.len() {
             let hypothesis = beam[at];
-            let Node { token, base, partial, .. } = tree.nodes[index(hypothesis.node)];
-            let within = base + partial;
+            let node = &mut tree.nodes[index(hypothesis.node)];
+            let (token, said) = (node.token, &mut node.said);
+            let within = said.base + said.partial;
             for (place, &(id, score)) in tokens.iter().enumerate() {
                 if taken[at] & (1 << place) != 0 {
                     continue;
                 }
                 let label = if id == token { hypothesis.blank } else { totals[at] } + f64::from(score);
                 let begins = self.words.begins(id);
-                let node = &mut tree.nodes[index(hypothesis.node)];
-                let (_, bonus) = self.favoured(node, id, favour);
+                let (_, bonus) = self.words.favoured(said, id, favour);
                 // Letters added to a word can only lower its look-ahead score, so most need not be looked up.
                 if label == f64::NEG_INFINITY || !begins && label + within + bonus + self.words.slack() < cutoff {
                     continue;
                 }
-                let base = if begins { self.words.complete(node).0 } else { node.base };
-                let (word, partial) = self.words.extend(node.word, id);
+                let base = if begins { self.words.complete(said).0 } else { said.base };
+                let (_, partial) = self.words.extend(said.word, id);
                 let score = label + base + partial + bonus;
                 if score >= cutoff {
-                    let extension = Some((id, word, partial));
                     candidates.push(Candidate {
                         score,
                         blank: f64::NEG_INFINITY,
                         label,
                         node: hypothesis.node,
-                        extension,
+                        extension: Some(id),
                         serial,
                     });
                     serial += 1;
@@ -349,26 +354,16 @@ impl Beam {
         for candidate in candidates.iter() {
             let node = match candidate.extension {
                 None => candidate.node,
-                Some((token, word, partial)) => match tree.child(candidate.node, token) {
+                Some(token) => match tree.child(candidate.node, token) {
                     Some(node) => node,
                     None => {
                         let parent = &mut tree.nodes[index(candidate.node)];
-                        let (place, bonus) = self.favoured(parent, token, favour);
-                        let (base, context) = if self.words.begins(token) {
-                            self.words.complete(parent)
-                        } else {
-                            (parent.base, parent.context)
-                        };
+                        let said = self.words.grown(&mut parent.said, token, favour);
                         tree.add(
                             candidate.node,
                             Node {
                                 token,
-                                word,
-                                partial,
-                                base,
-                                context,
-                                place,
-                                favour: bonus,
+                                said,
                                 ..Node::default()
                             },
                         )
@@ -384,17 +379,6 @@ impl Beam {
         }
         for hypothesis in old {
             tree.release(hypothesis.node);
-        }
-    }
-
-    /// Where one more token leads among the terms, and the bonus then; without terms everything stays.
-    fn favoured(&self, node: &Node, token: u32, favour: Option<Favour<'_>>) -> (Place, f64) {
-        match favour {
-            Some(favour) => {
-                let (place, _) = favour.follow(node.place, index(token));
-                (place, f64::from(self.options.term_bonus) * place.worth())
-            }
-            None => (node.place, node.favour),
         }
     }
 
@@ -466,13 +450,8 @@ impl Beam {
     pub(super) fn commit(&self, state: &mut BeamState, end: bool, favour: Option<Favour<'_>>, fixed: &mut Vec<Token>) {
         let mut best = (f64::NEG_INFINITY, NONE);
         for hypothesis in &state.beam {
-            let node = &mut state.tree.nodes[index(hypothesis.node)];
-            let (complete, context) = self.words.complete(node);
-            let last = if end { self.words.end(&context) } else { 0.0 };
-            let bonus = favour.map_or(node.favour, |favour| {
-                f64::from(self.options.term_bonus) * favour.ended(node.place, end)
-            });
-            let score = log_add(hypothesis.blank, hypothesis.label) + complete + last + bonus;
+            let said = &mut state.tree.nodes[index(hypothesis.node)].said;
+            let score = log_add(hypothesis.blank, hypothesis.label) + self.words.ended(said, end, favour);
             if score > best.0 {
                 best = (score, hypothesis.node);
             }

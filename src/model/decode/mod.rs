@@ -1,8 +1,9 @@
 //! Decoding: encoder rows to tokens with times and confidences, for any number of streams at once.
 //!
 //! What it does: the language prompt ([`prompt`]), CTC greedy ([`ctc`]) and beam search with a language model ([`beam`] and
-//! its parts [`tree`], [`words`], [`align`]), RNN-T and TDT greedy ([`transducer`]), the bonus of a stream's terms ([`favour`]),
-//! confidences ([`confidence`]), the removal of end-of-utterance tokens. What it does not do: the encoder, words and text. Who calls it: the engine, once for each step.
+//! its parts [`tree`], [`align`]), RNN-T and TDT greedy ([`transducer`]) and beam search ([`hypotheses`]), what language models and
+//! terms say ([`words`], [`favour`]), confidences ([`confidence`]), the removal of end-of-utterance tokens. What it does not do: the
+//! encoder, words and text. Who calls it: the engine, once for each step.
 //!
 //! The result for a stream depends on its frames and on where it was committed: not on how the frames were cut into calls,
 //! nor on the streams beside it, to the bit.
@@ -12,9 +13,12 @@ pub mod beam;
 pub mod confidence;
 mod ctc;
 mod favour;
+mod hypotheses;
+mod plain;
 mod prompt;
 #[cfg(test)]
 mod tests;
+mod transduce;
 mod transducer;
 mod tree;
 mod words;
@@ -28,10 +32,12 @@ use self::beam::{Beam, BeamOptions, BeamState};
 use self::confidence::Confidence;
 use self::ctc::{CtcHead, Greedy};
 use self::favour::{Favour, Spelled};
+use self::hypotheses::{Hypotheses, TransducerBeam};
+pub use self::plain::PlainOutputs;
 use self::prompt::PromptKernel;
 pub use self::prompt::PromptTensors;
 pub use self::transducer::{Emission, TransducerTensors};
-use self::transducer::{Lane, Transducer, TransducerState};
+use self::transducer::{Transducer, TransducerState};
 use super::arch::Architecture;
 use super::lm::NgramModel;
 use super::weights::{Weights, WeightsError};
@@ -80,8 +86,10 @@ pub enum Strategy {
     Ctc,
     /// CTC head, beam search, with a language model if given.
     CtcBeam(BeamOptions, Option<Arc<NgramModel>>),
-    /// RNN-T or TDT head, greedy.
+    /// RNN-T or TDT head, greedy; for streams with terms a beam search.
     Transducer,
+    /// RNN-T or TDT head, beam search, with a language model if given.
+    TransducerBeam(BeamOptions, Option<Arc<NgramModel>>),
 }
 
 /// Turns encoder rows into tokens: shared by all streams of a model, immutable.
@@ -89,8 +97,12 @@ pub struct Decoder {
     width: usize,
     prompt: Option<PromptKernel>,
     ctc: Option<CtcHead>,
-    transducer: Option<Transducer>,
+    transducer: Option<Arc<Transducer>>,
     search: Search,
+    /// The searches with the language models that streams may choose.
+    choices: Vec<Search>,
+    /// The search of streams with terms where that of the others is a transducer's greedy one.
+    favouring: Option<TransducerBeam>,
     spelled: Spelled,
     confidence: Confidence,
     /// For each vocabulary id: true if it marks the end of an utterance.
@@ -101,6 +113,7 @@ enum Search {
     Ctc,
     Beam(Beam),
     Transducer,
+    TransducerBeam(TransducerBeam),
 }
 
 /// Where decoding of one stream stands. Bounded: a few vectors, for the beam search at most its tail.
@@ -108,6 +121,8 @@ pub struct DecodeState {
     frames: u32,
     prompt: Option<usize>,
     terms: Option<Arc<Terms>>,
+    /// The language model that the stream chose.
+    lm: Option<usize>,
     search: SearchState,
 }
 
@@ -115,6 +130,7 @@ enum SearchState {
     Ctc(Greedy),
     Beam { now: Box<BeamState>, start: Box<BeamState> },
     Transducer(TransducerState),
+    Hypotheses(Box<Hypotheses>),
 }
 
 /// One stream's part of a call of [`Decoder::advance`].
@@ -165,26 +181,6 @@ pub enum Reads {
     Emitted,
 }
 
-/// The plain outputs of both heads over one piece of audio, for comparison with other implementations.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlainOutputs {
-    /// ln probabilities `[T', V + 1]`, if there is a CTC head.
-    pub ctc_log_probs: Vec<f32>,
-    /// Greedy CTC tokens.
-    pub ctc_ids: Vec<u32>,
-    /// First frame of each CTC token's run.
-    pub ctc_frames: Vec<u32>,
-    /// Greedy transducer tokens, end-of-utterance tokens included.
-    pub rnnt_ids: Vec<u32>,
-    /// Frame at which each was emitted.
-    pub rnnt_frames: Vec<u32>,
-    /// TDT durations as predicted; empty for RNN-T.
-    pub tdt_durations: Vec<u32>,
-    /// For each transducer token, and for what follows the last, the least lead of a best score over the next in the joint steps
-    /// since the token before: how much another implementation may differ before it decides otherwise.
-    pub rnnt_margins: Vec<f32>,
-}
-
 impl Decoder {
     /// Builds the heads that the checkpoint has.
     ///
@@ -204,25 +200,29 @@ impl Decoder {
         if arch.encoder.width == 0 || inner == 0 || arch.vocabulary == 0 {
             return Err(DecodeError::ZeroWidth);
         }
-        let search = match strategy {
-            Strategy::Ctc => Search::Ctc,
-            Strategy::Transducer => Search::Transducer,
-            Strategy::CtcBeam(options, lm) => match options.fault() {
-                Some(fault) => return Err(DecodeError::Option(fault)),
-                None => Search::Beam(Beam::new(options, lm, pieces)),
-            },
+        let transducer = Transducer::new(arch, weights)?.map(Arc::new);
+        let (search, favouring) = match (strategy, &transducer) {
+            (Strategy::Ctc | Strategy::CtcBeam(..), _) if !arch.ctc => return Err(DecodeError::MissingHead("CTC")),
+            (Strategy::Ctc, _) => (Search::Ctc, None),
+            (Strategy::CtcBeam(options, lm), _) => (Search::Beam(Beam::new(checked(options)?, lm, pieces)), None),
+            (Strategy::Transducer | Strategy::TransducerBeam(..), None) => return Err(DecodeError::MissingHead("transducer")),
+            (Strategy::Transducer, Some(network)) => {
+                let favouring = TransducerBeam::new(BeamOptions::transducer(), None, pieces, Arc::clone(network));
+                (Search::Transducer, Some(favouring))
+            }
+            (Strategy::TransducerBeam(options, lm), Some(network)) => {
+                let beam = TransducerBeam::new(checked(options)?, lm, pieces, Arc::clone(network));
+                (Search::TransducerBeam(beam), None)
+            }
         };
-        match search {
-            Search::Transducer if arch.transducer.is_none() => return Err(DecodeError::MissingHead("transducer")),
-            Search::Ctc | Search::Beam(_) if !arch.ctc => return Err(DecodeError::MissingHead("CTC")),
-            _ => {}
-        }
         Ok(Decoder {
             width: arch.encoder.width,
             prompt: PromptKernel::new(arch, weights)?,
             ctc: if arch.ctc { Some(CtcHead::new(arch, weights)?) } else { None },
-            transducer: Transducer::new(arch, weights)?,
+            transducer,
             search,
+            choices: Vec::new(),
+            favouring,
             spelled: Spelled::new(pieces),
             confidence: Confidence::default(),
             markers: pieces.iter().map(|piece| UTTERANCE_ENDS.contains(&piece.as_str())).collect(),
@@ -234,21 +234,69 @@ impl Decoder {
         Decoder { confidence, ..self }
     }
 
-    /// A state at the start of an utterance, with the model's default locale.
+    /// The same decoder with language models that a stream may choose, each with the settings of its search; `pieces` as for
+    /// [`Decoder::new`].
+    ///
+    /// # Errors
+    /// An option is out of range.
+    pub fn with_choices(mut self, pieces: &[String], choices: Vec<(BeamOptions, Arc<NgramModel>)>) -> Result<Self, DecodeError> {
+        for (options, lm) in choices {
+            let (options, lm) = (checked(options)?, Some(lm));
+            let search = match (&self.search, &self.transducer) {
+                (Search::Transducer | Search::TransducerBeam(_), Some(network)) => {
+                    Search::TransducerBeam(TransducerBeam::new(options, lm, pieces, Arc::clone(network)))
+                }
+                _ => Search::Beam(Beam::new(options, lm, pieces)),
+            };
+            self.choices.push(search);
+        }
+        Ok(self)
+    }
+
+    /// A state at the start of an utterance, with the model's default locale and no language model chosen.
     pub fn new_state(&self) -> DecodeState {
-        let search = match &self.search {
-            Search::Ctc => SearchState::Ctc(Greedy::default()),
-            Search::Transducer => SearchState::Transducer(TransducerState::default()),
-            Search::Beam(beam) => SearchState::Beam {
-                now: Box::new(beam.new_state()),
-                start: Box::new(beam.new_state()),
-            },
-        };
         DecodeState {
             frames: 0,
             prompt: self.prompt.as_ref().and_then(|prompt| prompt.default),
             terms: None,
-            search,
+            lm: None,
+            search: self.fresh(None),
+        }
+    }
+
+    /// Starts a new utterance as [`DecodeState::reset`] does, with the language model of that place among those to choose from; none, or
+    /// a place beyond them: with what helps the others.
+    pub fn start(&self, state: &mut DecodeState, lm: Option<usize>) {
+        state.reset();
+        if state.lm != lm {
+            state.lm = lm;
+            state.search = self.fresh(lm);
+        }
+    }
+
+    /// The search of streams that chose this language model.
+    fn search_with(&self, lm: Option<usize>) -> &Search {
+        lm.and_then(|lm| self.choices.get(lm)).unwrap_or(&self.search)
+    }
+
+    /// That search before the first frame. A transducer's beam begins as the greedy search does.
+    fn fresh(&self, lm: Option<usize>) -> SearchState {
+        match self.search_with(lm) {
+            Search::Ctc => SearchState::Ctc(Greedy::default()),
+            Search::Transducer | Search::TransducerBeam(_) => SearchState::Transducer(TransducerState::default()),
+            Search::Beam(beam) => SearchState::Beam {
+                now: Box::new(beam.new_state()),
+                start: Box::new(beam.new_state()),
+            },
+        }
+    }
+
+    /// The beam of a transducer's streams that chose this language model and have terms or not; none if they are read greedily.
+    fn hypothesising(&self, lm: Option<usize>, terms: bool) -> Option<&TransducerBeam> {
+        match self.search_with(lm) {
+            Search::TransducerBeam(beam) => Some(beam),
+            _ if terms => self.favouring.as_ref(),
+            _ => None,
         }
     }
 
@@ -277,9 +325,9 @@ impl Decoder {
             *input.decoded = Decoded::default();
             self.take_up(input);
         }
-        match &self.search {
-            Search::Transducer => self.advance_transducer(work, &rows),
-            Search::Ctc | Search::Beam(_) => self.advance_ctc(work, &rows),
+        match self.reads() {
+            Reads::Emitted => self.advance_transducer(work, &rows),
+            Reads::Best | Reads::LogProbs => self.advance_ctc(work, &rows),
         }
         for input in work.iter_mut() {
             input.decoded.frames = Frames(input.state.frames);
@@ -297,11 +345,15 @@ impl Decoder {
             return;
         }
         state.terms = input.terms.cloned();
-        match (&mut state.search, &self.search) {
+        match (&mut state.search, self.search_with(state.lm)) {
             (SearchState::Ctc(greedy), _) => greedy.place = Place::default(),
-            (SearchState::Transducer(transducer), _) => transducer.place = Place::default(),
             (SearchState::Beam { now, .. }, Search::Beam(beam)) => beam.leave_terms(now),
-            (SearchState::Beam { .. }, _) => {}
+            (SearchState::Hypotheses(hypotheses), _) => {
+                if let Some(beam) = self.hypothesising(state.lm, true) {
+                    beam.leave_terms(hypotheses);
+                }
+            }
+            (SearchState::Beam { .. } | SearchState::Transducer(_), _) => {}
         }
     }
 
@@ -348,7 +400,8 @@ impl Decoder {
             Heard::Emitted { frames, emissions } => {
                 for emission in emissions {
                     let confidence = self.scaled(emission.confidence);
-                    self.fix(token(&Emission { confidence, ..emission }, input.state.frames), input.decoded);
+                    let token = transduce::token(&Emission { confidence, ..emission }, input.state.frames);
+                    self.fix(token, input.decoded);
                 }
                 input.state.frames = input.state.frames.saturating_add(frames);
             }
@@ -391,9 +444,9 @@ impl Decoder {
     /// What the search reads of a frame.
     pub fn reads(&self) -> Reads {
         match self.search {
-            Search::Ctc => Reads::Best,
-            Search::Beam(_) => Reads::LogProbs,
-            Search::Transducer => Reads::Emitted,
+            Search::Ctc if self.choices.is_empty() => Reads::Best,
+            Search::Ctc | Search::Beam(_) => Reads::LogProbs,
+            Search::Transducer | Search::TransducerBeam(_) => Reads::Emitted,
         }
     }
 
@@ -408,7 +461,7 @@ impl Decoder {
     /// The transducer's state after the start symbol, if there is one: hidden and cell of each LSTM layer, then the prediction in the
     /// joint space.
     pub fn transducer_start(&self) -> Vec<f32> {
-        self.transducer.as_ref().map(Transducer::start).unwrap_or_default()
+        self.transducer.as_ref().map(|transducer| transducer.start()).unwrap_or_default()
     }
 
     /// The prompt slot of a stream's state, if the checkpoint has prompts and one is chosen.
@@ -433,10 +486,11 @@ impl Decoder {
 
     fn search_ctc<'a>(&self, input: &mut DecodeInput<'_>, frames: impl Iterator<Item = &'a [f32]>) {
         let favour = self.favour(input.terms);
+        let chosen = self.search_with(input.state.lm);
         let DecodeState { frames: frame, search, .. } = &mut *input.state;
         let close = input.commit || input.end;
         let (mut fixed, mut tail) = (Vec::new(), Vec::new());
-        match (search, &self.search) {
+        match (search, chosen) {
             (SearchState::Ctc(greedy), _) => {
                 for row in frames {
                     fixed.extend(greedy.push(row, Frames(*frame), self.confidence, favour));
@@ -459,44 +513,16 @@ impl Decoder {
             }
             _ => {}
         }
-        for token in fixed {
-            self.fix(token, input.decoded);
-        }
-        tail.retain(|token| !self.marks_end(token.id));
-        input.decoded.tail = tail;
+        self.give(fixed, tail, input.decoded);
     }
 
-    fn advance_transducer(&self, work: &mut [DecodeInput<'_>], rows: &[f32]) {
-        let Some(transducer) = &self.transducer else { return };
-        let mut lanes = Vec::with_capacity(work.len());
-        let mut results = Vec::with_capacity(work.len());
-        for input in work {
-            let count = self.count(input);
-            let favour = self.favour(input.terms);
-            let DecodeState {
-                frames,
-                search: SearchState::Transducer(state),
-                ..
-            } = &mut *input.state
-            else {
-                return;
-            };
-            lanes.push(Lane {
-                state,
-                frames: count,
-                favour,
-                emitted: Vec::new(),
-                margins: None,
-            });
-            results.push((frames, count, &mut *input.decoded));
+    /// Gives out what is fixed and what is not, marks of the end of an utterance apart.
+    fn give(&self, fixed: Vec<Token>, mut tail: Vec<Token>, decoded: &mut Decoded) {
+        for token in fixed {
+            self.fix(token, decoded);
         }
-        transducer.decode(&mut lanes, rows, self.confidence);
-        for (lane, (frames, count, decoded)) in lanes.into_iter().zip(results) {
-            for emission in lane.emitted {
-                self.fix(token(&emission, *frames), decoded);
-            }
-            *frames = frames.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        }
+        tail.retain(|token| !self.marks_end(token.id));
+        decoded.tail = tail;
     }
 
     fn fix(&self, token: Token, decoded: &mut Decoded) {
@@ -514,70 +540,25 @@ impl Decoder {
             .copied()
             .unwrap_or(false)
     }
-
-    /// Runs every head of the checkpoint greedily over the rows `[T', D]` of one piece of audio.
-    ///
-    /// # Errors
-    /// The checkpoint's prompt does not know the locale.
-    pub fn plain(&self, rows: &[f32], locale: Option<&str>) -> Result<PlainOutputs, DecodeError> {
-        let mut rows = rows.to_vec();
-        let count = rows.len() / self.width;
-        if let Some(prompt) = &self.prompt {
-            prompt.apply(&mut rows, &vec![self.slot(locale)?; count]);
-        }
-        let mut out = PlainOutputs::default();
-        if let Some(head) = &self.ctc {
-            out.ctc_log_probs = head.log_probs(&rows);
-            let mut greedy = Greedy::default();
-            let frames = (0..).map(Frames).zip(out.ctc_log_probs.chunks_exact(head.outputs()));
-            let mut tokens: Vec<Token> = frames
-                .filter_map(|(frame, row)| greedy.push(row, frame, self.confidence, None))
-                .collect();
-            tokens.extend(greedy.open);
-            out.ctc_ids = tokens.iter().map(|token| token.id).collect();
-            out.ctc_frames = tokens.iter().map(|token| token.start.0).collect();
-        }
-        if let Some(transducer) = &self.transducer {
-            let mut lane = [Lane {
-                state: &mut TransducerState::default(),
-                frames: count,
-                favour: None,
-                emitted: Vec::new(),
-                margins: Some(Vec::new()),
-            }];
-            transducer.decode(&mut lane, &rows, self.confidence);
-            out.rnnt_margins = lane.iter_mut().filter_map(|lane| lane.margins.take()).flatten().collect();
-            let emitted = lane.iter().flat_map(|lane| &lane.emitted);
-            for (emission, token) in emitted.map(|emission| (emission, token(emission, 0))) {
-                out.rnnt_ids.push(token.id);
-                out.rnnt_frames.push(token.start.0);
-                out.tdt_durations.extend(emission.duration);
-            }
-        }
-        Ok(out)
-    }
 }
 
-/// An RNN-T token lasts one frame, a TDT token its duration (which may be zero).
-fn token(emission: &Emission, base: u32) -> Token {
-    let start = base.saturating_add(u32::try_from(emission.frame).unwrap_or(u32::MAX));
-    Token {
-        id: u32::try_from(emission.id).unwrap_or(u32::MAX),
-        start: Frames(start),
-        end: Frames(start.saturating_add(emission.duration.unwrap_or(1))),
-        confidence: emission.confidence,
+/// The options, if none is out of its range.
+fn checked(options: BeamOptions) -> Result<BeamOptions, DecodeError> {
+    match options.fault() {
+        Some(fault) => Err(DecodeError::Option(fault)),
+        None => Ok(options),
     }
 }
 
 impl DecodeState {
-    /// Starts a new utterance: frames count from 0, nothing is remembered but the locale.
+    /// Starts a new utterance: frames count from 0, nothing is remembered but the locale and the language model.
     pub fn reset(&mut self) {
         self.frames = 0;
         self.terms = None;
         match &mut self.search {
             SearchState::Ctc(greedy) => *greedy = Greedy::default(),
             SearchState::Beam { now, start } => now.clone_from(start),
-            SearchState::Transducer(state) => *state = TransducerState::default(),
+            transducer => *transducer = SearchState::Transducer(TransducerState::default()),
         }
     }
 }

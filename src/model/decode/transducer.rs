@@ -1,21 +1,19 @@
-//! RNN-T and TDT greedy search, several streams at once.
+//! RNN-T and TDT: the networks, and the greedy search of several streams at once.
 //!
 //! What it does: prediction network (LSTM), joint, and the search of Graves 2012 (RNN-T) and Xu et al. 2023 (TDT) in the form
 //! of NeMo's `greedy_batch`; streams in one call share the matrix products and do not influence each other.
-//! What it does not do: beam search, cutting tokens into words. Who calls it: the decoder.
+//! What it does not do: beam search (see `hypotheses`), cutting tokens into words. Who calls it: the decoder.
 #![allow(
     clippy::indexing_slicing,
     reason = "all slices are cut by the widths that the constructor checked against the weights"
 )]
 
 use super::confidence::Confidence;
-use super::ctc::{argmax, share};
-use super::favour::Favour;
+use super::ctc::argmax;
 use crate::model::arch::{Architecture, Transducer as Sizes};
 use crate::model::weights::{Weights, WeightsError};
 use crate::ops::linear::Linear;
 use crate::ops::log_softmax::log_softmax;
-use crate::terms::Place;
 
 /// Prediction network and joint of one checkpoint.
 pub(super) struct Transducer {
@@ -32,10 +30,10 @@ pub(super) struct Transducer {
     width: usize,
     prediction_width: usize,
     joint_width: usize,
-    vocabulary: usize,
+    pub(super) vocabulary: usize,
     max_symbols: usize,
     /// TDT durations; empty for RNN-T.
-    durations: Vec<u32>,
+    pub(super) durations: Vec<u32>,
     start: Prediction,
 }
 
@@ -91,7 +89,7 @@ impl<'a> TransducerTensors<'a> {
 
 /// The prediction network after some tokens.
 #[derive(Clone, Debug)]
-struct Prediction {
+pub(super) struct Prediction {
     /// `[layers, P]`.
     hidden: Vec<f32>,
     /// `[layers, P]`.
@@ -100,15 +98,21 @@ struct Prediction {
     joint: Vec<f32>,
 }
 
-/// Where the search of one stream stands between calls.
+/// What a joint step gives, and what it needs by the way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scores {
+    joint: Vec<f32>,
+    /// `[n, V + 1 + E]`.
+    pub(super) logits: Vec<f32>,
+}
+
+/// Where the greedy search of one stream stands between calls.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TransducerState {
     /// `None` before the first frame of an utterance.
-    prediction: Option<Prediction>,
+    pub(super) prediction: Option<Prediction>,
     /// Frames of the next call that the last TDT duration jumps over.
-    skip: usize,
-    /// Where its tokens have led among the stream's terms.
-    pub(super) place: Place,
+    pub(super) skip: usize,
 }
 
 /// A token as the network emitted it.
@@ -127,10 +131,8 @@ pub struct Emission {
 /// One stream's part of a call.
 pub(super) struct Lane<'a> {
     pub(super) state: &'a mut TransducerState,
-    /// Frames of this stream in this call.
-    pub(super) frames: usize,
-    /// The stream's terms.
-    pub(super) favour: Option<Favour<'a>>,
+    /// Frames of this stream in this call, `[n, J]` of [`Transducer::project`].
+    pub(super) projected: &'a [f32],
     /// What was emitted, in order.
     pub(super) emitted: Vec<Emission>,
     /// If wanted: for each emission, and for what follows the last, how far the best score of every joint step since the emission
@@ -142,9 +144,9 @@ pub(super) struct Lane<'a> {
 struct Cursor<'a, 'b> {
     lane: &'a mut Lane<'b>,
     prediction: Prediction,
-    /// Row of the lane's first frame among all rows.
-    first: usize,
     frame: usize,
+    /// Frames there are.
+    frames: usize,
     /// Tokens emitted at this frame.
     symbols: usize,
     /// Least lead of a best score since the last emission.
@@ -210,44 +212,78 @@ impl Transducer {
         start
     }
 
-    /// Searches the lanes' frames; `rows` `[sum of frames, D]` holds them one lane after the other.
-    pub(super) fn decode(&self, lanes: &mut [Lane<'_>], rows: &[f32], confidence: Confidence) {
+    /// Values of a frame in the joint space.
+    pub(super) fn joint_width(&self) -> usize {
+        self.joint_width
+    }
+
+    /// Values of a row of [`Transducer::joint`].
+    pub(super) fn outputs(&self) -> usize {
+        self.vocabulary + 1 + self.durations.len()
+    }
+
+    /// Encoder frames `[n, D]` in the joint space, `[n, J]`.
+    pub(super) fn project(&self, rows: &[f32]) -> Vec<f32> {
         let total = rows.len() / self.width;
         let mut projected = vec![0.0; total * self.joint_width];
         self.encoder.forward(rows, total, &mut projected);
-        let mut first = 0;
+        projected
+    }
+
+    /// The prediction with which a stream goes on.
+    pub(super) fn resume(&self, state: &mut TransducerState) -> Prediction {
+        state.prediction.take().unwrap_or_else(|| self.start.clone())
+    }
+
+    /// Scores frames in the joint space, each after a prediction: `[n, V + 1 + E]` in [`Scores::logits`].
+    pub(super) fn joint<'a>(&self, pairs: impl Iterator<Item = (&'a [f32], &'a Prediction)>, scores: &mut Scores) {
+        let Scores { joint, logits } = scores;
+        joint.clear();
+        for (frame, prediction) in pairs {
+            joint.extend(frame.iter().zip(&prediction.joint).map(|(f, g)| (f + g).max(0.0)));
+        }
+        let count = joint.len() / self.joint_width;
+        logits.resize(count * self.outputs(), 0.0);
+        self.output.forward(joint, count, logits);
+    }
+
+    /// Frames to go on by after a blank or a token, the `symbols`-th at its frame.
+    pub(super) fn step(&self, blank: bool, symbols: usize, duration: Option<u32>) -> usize {
+        let full = symbols >= self.max_symbols;
+        match duration {
+            None | Some(0) => usize::from(blank || full),
+            Some(frames) => usize::try_from(frames).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Searches the lanes' frames.
+    pub(super) fn decode(&self, lanes: &mut [Lane<'_>], confidence: Confidence) {
         let mut cursors: Vec<Cursor<'_, '_>> = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            let prediction = lane.state.prediction.take().unwrap_or_else(|| self.start.clone());
-            let frame = lane.state.skip;
-            let frames = lane.frames;
+            let prediction = self.resume(lane.state);
+            let (frame, frames) = (lane.state.skip, lane.projected.len() / self.joint_width);
             cursors.push(Cursor {
                 lane,
                 prediction,
-                first,
                 frame,
+                frames,
                 symbols: 0,
                 margin: f32::INFINITY,
             });
-            first += frames;
         }
-        let outputs = self.vocabulary + 1 + self.durations.len();
-        let (mut joint, mut logits) = (Vec::new(), Vec::new());
+        let mut scores = Scores::default();
         loop {
-            let mut active: Vec<&mut Cursor<'_, '_>> = cursors.iter_mut().filter(|cursor| cursor.frame < cursor.lane.frames).collect();
+            let mut active: Vec<&mut Cursor<'_, '_>> = cursors.iter_mut().filter(|cursor| cursor.frame < cursor.frames).collect();
             if active.is_empty() {
                 break;
             }
-            joint.clear();
-            for cursor in &active {
-                let at = (cursor.first + cursor.frame) * self.joint_width;
-                let frame = &projected[at..at + self.joint_width];
-                joint.extend(frame.iter().zip(&cursor.prediction.joint).map(|(f, g)| (f + g).max(0.0)));
-            }
-            logits.resize(active.len() * outputs, 0.0);
-            self.output.forward(&joint, active.len(), &mut logits);
+            let pairs = active.iter().map(|cursor| {
+                let at = cursor.frame * self.joint_width;
+                (&cursor.lane.projected[at..at + self.joint_width], &cursor.prediction)
+            });
+            self.joint(pairs, &mut scores);
             let mut emitters: Vec<(usize, &mut Prediction)> = Vec::new();
-            for (cursor, row) in active.iter_mut().zip(logits.chunks_exact_mut(outputs)) {
+            for (cursor, row) in active.iter_mut().zip(scores.logits.chunks_exact_mut(self.outputs())) {
                 if let Some(id) = self.decide(cursor, row, confidence) {
                     emitters.push((id, &mut cursor.prediction));
                 }
@@ -260,7 +296,7 @@ impl Transducer {
             if let Some(margins) = &mut cursor.lane.margins {
                 margins.push(cursor.margin);
             }
-            cursor.lane.state.skip = cursor.frame - cursor.lane.frames;
+            cursor.lane.state.skip = cursor.frame - cursor.frames;
             cursor.lane.state.prediction = Some(cursor.prediction);
         }
     }
@@ -270,14 +306,6 @@ impl Transducer {
         let (tokens, durations) = row.split_at_mut(self.vocabulary + 1);
         let best = argmax(tokens);
         let blank = best == self.vocabulary;
-        let id = match cursor.lane.favour {
-            Some(favour) if !blank => {
-                let choice = favour.choose(&tokens[..self.vocabulary], cursor.lane.state.place, None);
-                cursor.lane.state.place = choice.place;
-                choice.token
-            }
-            _ => best,
-        };
         let duration = self.durations.get(argmax_or_zero(durations)).copied();
         if let Some(margins) = &mut cursor.lane.margins {
             cursor.margin = cursor.margin.min(lead(tokens)).min(lead(durations));
@@ -288,27 +316,23 @@ impl Transducer {
         if !blank {
             log_softmax(tokens);
             cursor.lane.emitted.push(Emission {
-                id,
+                id: best,
                 frame: cursor.frame,
                 duration,
-                confidence: confidence.of(tokens) * share(tokens, id, best),
+                confidence: confidence.of(tokens),
             });
             cursor.symbols += 1;
         }
-        let full = cursor.symbols >= self.max_symbols;
-        let step = match duration {
-            None | Some(0) => usize::from(blank || full),
-            Some(frames) => usize::try_from(frames).unwrap_or(usize::MAX),
-        };
+        let step = self.step(blank, cursor.symbols, duration);
         if step > 0 {
             cursor.symbols = 0;
             cursor.frame = cursor.frame.saturating_add(step);
         }
-        (!blank).then_some(id)
+        (!blank).then_some(best)
     }
 
     /// Feeds one token to each prediction network.
-    fn predict(&self, streams: &mut [(usize, &mut Prediction)]) {
+    pub(super) fn predict(&self, streams: &mut [(usize, &mut Prediction)]) {
         let (count, p) = (streams.len(), self.prediction_width);
         let mut input: Vec<f32> = Vec::with_capacity(count * p);
         for (id, _) in streams.iter() {
@@ -349,7 +373,7 @@ fn lead(values: &[f32]) -> f32 {
     if values.len() < 2 { f32::INFINITY } else { first - second }
 }
 
-fn argmax_or_zero(values: &[f32]) -> usize {
+pub(super) fn argmax_or_zero(values: &[f32]) -> usize {
     if values.is_empty() { 0 } else { argmax(values) }
 }
 

@@ -1,27 +1,14 @@
 //! The prefixes of a beam search as a tree of shared nodes, with places reused.
 //!
-//! What it does: children, parents, paths, release of what nobody needs. What it does not do: scores, time.
+//! What it does: children, parents, paths, release of what nobody needs. What it does not do: scores (see `words`), time.
 //! Who calls it: `beam`.
 #![allow(clippy::indexing_slicing, reason = "node numbers come from this tree alone")]
 
+use super::words::Said;
 use crate::model::lm::NgramState;
-use crate::model::lm::lexicon::Prefix;
-use crate::terms::Place;
 
 /// No node, no hypothesis, no token.
 pub(super) const NONE: u32 = u32::MAX;
-
-/// The word that the last tokens of a prefix begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Word {
-    /// No letters yet.
-    #[default]
-    Empty,
-    /// Letters that begin a known word.
-    Known(Prefix),
-    /// Letters that begin no known word.
-    Unknown,
-}
 
 /// One prefix: its parent's tokens and one more.
 #[derive(Clone, Debug)]
@@ -33,19 +20,8 @@ pub(super) struct Node {
     pub(super) hypothesis: u32,
     /// Last token; [`NONE`] at the start of an utterance.
     pub(super) token: u32,
-    pub(super) word: Word,
-    /// Score of the complete words.
-    pub(super) base: f64,
-    /// Expected score of the word under way.
-    pub(super) partial: f64,
-    /// Words before the word under way.
-    pub(super) context: NgramState,
-    /// Score and context once the word under way is complete; computed when first needed.
-    pub(super) complete: Option<(f64, NgramState)>,
-    /// Where its letters lead among the stream's terms.
-    pub(super) place: Place,
-    /// Bonus of those terms.
-    pub(super) favour: f64,
+    /// What its tokens spell.
+    pub(super) said: Said,
 }
 
 impl Default for Node {
@@ -56,21 +32,8 @@ impl Default for Node {
             sibling: NONE,
             hypothesis: NONE,
             token: NONE,
-            word: Word::Empty,
-            base: 0.0,
-            partial: 0.0,
-            context: NgramState::default(),
-            complete: None,
-            place: Place::default(),
-            favour: 0.0,
+            said: Said::default(),
         }
-    }
-}
-
-impl Node {
-    /// What the language model and the terms add to the prefix's own probability.
-    pub(super) fn score(&self) -> f64 {
-        self.base + self.partial + self.favour
     }
 }
 
@@ -92,7 +55,7 @@ impl Tree {
         Tree {
             nodes: vec![Node {
                 hypothesis: 0,
-                context,
+                said: Said::after(context),
                 ..Node::default()
             }],
             root: 0,

@@ -1,18 +1,64 @@
-//! What a language model says about the words that a prefix's tokens spell.
+//! What language model and terms say about the words that some tokens spell.
 //!
 //! What it does: follows pieces through the lexicon, scores a word under way by the best it may become, and complete words by
-//! the n-gram model. Letters are compared in lower case, marks other than the apostrophe are passed over.
-//! Who calls it: `beam`.
+//! the n-gram model; adds the bonus of the stream's terms. Letters are compared in lower case, marks other than the apostrophe are
+//! passed over. Who calls it: the beam searches.
 
 use std::sync::Arc;
 
 use super::beam::BeamOptions;
-use super::tree::{Node, Word};
+use super::favour::Favour;
+use crate::model::lm::lexicon::Prefix;
 use crate::model::lm::{NgramModel, NgramState};
-use crate::terms::letters;
+use crate::terms::{Place, letters};
 
 /// Begins a word in a SentencePiece vocabulary.
 const WORD_START: char = '\u{2581}';
+
+/// The word that the last tokens begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Word {
+    /// No letters yet.
+    #[default]
+    Empty,
+    /// Letters that begin a known word.
+    Known(Prefix),
+    /// Letters that begin no known word.
+    Unknown,
+}
+
+/// What some tokens spell, and what language model and terms make of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) word: Word,
+    /// Score of the complete words.
+    pub(super) base: f64,
+    /// Expected score of the word under way.
+    pub(super) partial: f64,
+    /// Words before the word under way.
+    context: NgramState,
+    /// Score and context once the word under way is complete; computed when first needed.
+    complete: Option<(f64, NgramState)>,
+    /// Where its letters lead among the stream's terms.
+    place: Place,
+    /// Bonus of those terms.
+    favour: f64,
+}
+
+impl Said {
+    /// Nothing yet, after the words of `context`.
+    pub(super) fn after(context: NgramState) -> Self {
+        Said {
+            context,
+            ..Said::default()
+        }
+    }
+
+    /// What language model and terms add to the tokens' own probability.
+    pub(super) fn score(&self) -> f64 {
+        self.base + self.partial + self.favour
+    }
+}
 
 /// A piece of the vocabulary as the lexicon sees it.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +69,7 @@ pub(super) struct Piece {
     first: (Word, f64),
 }
 
-/// Scores words for one vocabulary and one language model; without a model every score is zero.
+/// Scores words for one vocabulary and one language model; without a model only terms score.
 pub(super) struct WordScorer {
     lm: Option<Arc<NgramModel>>,
     pieces: Vec<Piece>,
@@ -32,6 +78,8 @@ pub(super) struct WordScorer {
     penalty: f64,
     /// Expected score of an unknown word under way.
     unknown: f64,
+    /// Added for each letter of a term of weight 1.
+    term_bonus: f64,
 }
 
 impl WordScorer {
@@ -47,6 +95,7 @@ impl WordScorer {
             bonus,
             penalty,
             unknown,
+            term_bonus: f64::from(options.term_bonus),
         };
         let firsts: Vec<(Word, f64)> = scorer
             .pieces
@@ -65,7 +114,7 @@ impl WordScorer {
     }
 
     /// Score of the end of a sentence after `context`.
-    pub(super) fn end(&self, context: &NgramState) -> f64 {
+    fn end(&self, context: &NgramState) -> f64 {
         self.lm.as_ref().map_or(0.0, |lm| self.weight * f64::from(lm.end(context)))
     }
 
@@ -108,25 +157,71 @@ impl WordScorer {
         }
     }
 
-    /// Score and context of a prefix once its word under way is complete; kept in the node.
-    pub(super) fn complete(&self, node: &mut Node) -> (f64, NgramState) {
-        if let Some(complete) = node.complete {
+    /// What is said with one more token.
+    pub(super) fn grown(&self, said: &mut Said, token: u32, favour: Option<Favour<'_>>) -> Said {
+        let (base, context) = if self.begins(token) {
+            self.complete(said)
+        } else {
+            (said.base, said.context)
+        };
+        let (word, partial) = self.extend(said.word, token);
+        let (place, bonus) = self.favoured(said, token, favour);
+        Said {
+            word,
+            base,
+            partial,
+            context,
+            complete: None,
+            place,
+            favour: bonus,
+        }
+    }
+
+    /// Where one more token leads among the terms, and the bonus then; without terms everything stays.
+    pub(super) fn favoured(&self, said: &Said, token: u32, favour: Option<Favour<'_>>) -> (Place, f64) {
+        match favour {
+            Some(favour) => {
+                let token = usize::try_from(token).unwrap_or(usize::MAX);
+                let (place, _) = favour.follow(said.place, token);
+                (place, self.term_bonus * place.worth())
+            }
+            None => (said.place, said.favour),
+        }
+    }
+
+    /// What language model and terms add once the word under way has ended, and the sentence with it if `sentence`.
+    pub(super) fn ended(&self, said: &mut Said, sentence: bool, favour: Option<Favour<'_>>) -> f64 {
+        let (complete, context) = self.complete(said);
+        let last = if sentence { self.end(&context) } else { 0.0 };
+        let bonus = favour.map_or(said.favour, |favour| self.term_bonus * favour.ended(said.place, sentence));
+        complete + last + bonus
+    }
+
+    /// Leaves the terms: those complete keep their bonus, those under way are broken off.
+    pub(super) fn leave_terms(&self, said: &mut Said) {
+        said.place = said.place.left();
+        said.favour = self.term_bonus * said.place.worth();
+    }
+
+    /// Score and context once the word under way is complete; kept.
+    pub(super) fn complete(&self, said: &mut Said) -> (f64, NgramState) {
+        if let Some(complete) = said.complete {
             return complete;
         }
-        let complete = match (&self.lm, node.word) {
-            (None, _) | (_, Word::Empty) => (node.base, node.context),
+        let complete = match (&self.lm, said.word) {
+            (None, _) | (_, Word::Empty) => (said.base, said.context),
             (Some(lm), word) => {
                 let known = if let Word::Known(prefix) = word {
                     lm.lexicon().word(prefix)
                 } else {
                     None
                 };
-                let (probability, context) = known.map_or_else(|| lm.score_unknown(&node.context), |word| lm.score(&node.context, word));
+                let (probability, context) = known.map_or_else(|| lm.score_unknown(&said.context), |word| lm.score(&said.context, word));
                 let penalty = if known.is_some() { 0.0 } else { self.penalty };
-                (node.base + self.weight * f64::from(probability) - penalty + self.bonus, context)
+                (said.base + self.weight * f64::from(probability) - penalty + self.bonus, context)
             }
         };
-        node.complete = Some(complete);
+        said.complete = Some(complete);
         complete
     }
 }
@@ -185,7 +280,7 @@ mod tests {
         let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 0.05, "{got} not {wanted}");
         let (word, expected) = scorer.extend(Word::Unknown, 0);
         near(expected, ln(-1.0) + 0.5);
-        let complete = |word| scorer.complete(&mut Node { word, ..Node::default() }).0;
+        let complete = |word| scorer.complete(&mut Said { word, ..Said::default() }).0;
         near(complete(word), ln(-1.5) + 0.5);
         let (word, expected) = scorer.extend(word, 1);
         near(expected, ln(-1.0) + 0.5);
@@ -204,7 +299,7 @@ mod tests {
             assert!(scorer.begins(token));
             assert_eq!(scorer.extend(Word::Unknown, token), (Word::Empty, 0.0));
         }
-        assert_eq!(scorer.complete(&mut Node::default()).0, 0.0);
+        assert_eq!(scorer.complete(&mut Said::default()).0, 0.0);
         assert!(matches!(scorer.extend(Word::Empty, 3), (Word::Unknown, _)));
     }
 }

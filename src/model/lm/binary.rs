@@ -70,6 +70,11 @@ impl Scale {
     }
 }
 
+/// The SHA-256 of a compact model, as its header says and [`Layout::read`] proves.
+pub(super) fn digest(bytes: &[u8]) -> &[u8] {
+    bytes.get(MAGIC.len()..CHECKED_FROM).unwrap_or_default()
+}
+
 /// Serializes a parsed model.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! What it does: counts and smooths ([`build`]), parses and checks ([`arpa`]), writes and reads the compact form ([`binary`]), answers
 //! "how probable is this word here" and "which words begin like this" ([`lexicon`]), tells how well it expects a text ([`fit`]).
-//! What it does not do: word pieces, search. Who calls it: the beam search of `model::decode`, and `hark models lm`.
+//! What it does not do: word pieces, search. Who calls it: the beam searches of `model::decode`, and `hark models lm`.
 
 pub mod arpa;
 pub mod binary;
@@ -173,6 +173,11 @@ impl NgramModel {
     /// The compact form, as [`NgramModel::open`] reads it.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.all()
+    }
+
+    /// SHA-256 of the content: models with the same answer alike.
+    pub fn digest(&self) -> &[u8] {
+        binary::digest(self.as_bytes())
     }
 
     /// Writes the compact form under another name and renames it, since the file of that name may be mapped.

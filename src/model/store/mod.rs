@@ -182,16 +182,20 @@ pub fn lm_file(models_dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Copies a language model into a folder for the CTC head of its model, and says so in its `model.toml`. Settings that stand there
-/// already are kept.
+/// Copies a language model into a folder for the CTC head of its model, or for its transducer where that is the only head, and says so
+/// in its `model.toml`. Settings that stand there already are kept.
 ///
 /// # Errors
-/// The language model cannot be opened, the model has no CTC head, or a file cannot be read or written.
+/// The language model cannot be opened, or a file cannot be read or written.
 pub fn attach_lm(folder: &Path, lm: &Path) -> Result<(), StoreError> {
     let mut manifest = read_manifest(folder)?;
-    let decode = manifest.decode.get_or_insert(Decode { head: Head::Ctc, lm: None });
-    decode.head = Head::Ctc;
-    let options = BeamOptions::default();
+    let (head, options) = if manifest.arch.ctc {
+        (Head::Ctc, BeamOptions::default())
+    } else {
+        (Head::Transducer, BeamOptions::transducer())
+    };
+    let decode = manifest.decode.get_or_insert(Decode { head, lm: None });
+    decode.head = head;
     let settings = decode.lm.get_or_insert_with(|| LanguageModel {
         file: LM.to_owned(),
         weight: options.lm_weight,

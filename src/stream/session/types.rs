@@ -21,6 +21,8 @@ pub struct StreamInfo {
     pub model: ModelRef,
     /// The engine can favour terms with that model.
     pub favours: bool,
+    /// The language model that the request chose, by its place among those of the model.
+    pub lm: Option<usize>,
 }
 
 /// The numbers that rule live streams.
@@ -78,6 +80,8 @@ pub struct PendingChunk {
     pub commit: bool,
     /// Terms that are favoured from here on.
     pub terms: Option<Arc<Terms>>,
+    /// The language model that the request chose.
+    pub lm: Option<usize>,
     /// When its last byte arrived.
     pub arrived: Instant,
 }

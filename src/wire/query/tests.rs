@@ -188,6 +188,13 @@ fn summaries_are_for_files() {
 }
 
 #[test]
+fn a_language_model_may_be_named() {
+    assert_eq!(live("language_model=orders").language_model.as_deref(), Some("orders"));
+    assert_eq!(parse_file("language_model=a&language_model=b").unwrap().language_model.as_deref(), Some("b"));
+    assert_eq!(live("language_model=").language_model, None);
+}
+
+#[test]
 fn keywords_and_keyterms_belong_to_different_models() {
     assert!(refusal(parse_live("model=nova-3&keywords=snow:2")).2.contains("keywords"));
     live("model=nova-3&keywords=");

@@ -9,6 +9,7 @@
 
 mod beam;
 mod favour;
+mod hypotheses;
 mod reference;
 mod streams;
 
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
-use crate::model::arch::{Attention, ConvNorm, Encoder, Frontend, Normalize};
+use crate::model::arch::{Attention, ConvNorm, Encoder, Frontend, Normalize, Transducer as Sizes};
 use crate::model::archive;
 use crate::model::weights::Tensor;
 
@@ -140,9 +141,8 @@ fn cut(decoder: &Decoder, state: &mut DecodeState, rows: &[f32], cuts: &[usize],
     all
 }
 
-/// A decoder whose encoder rows are the ln probabilities themselves.
-fn identity(pieces: &[&str], strategy: Strategy) -> Decoder {
-    let width = pieces.len() + 1;
+/// An architecture of which only the decoder counts.
+fn architecture(width: usize, vocabulary: usize, ctc: bool, transducer: Option<Sizes>) -> Architecture {
     let encoder = Encoder {
         layers: 1,
         width,
@@ -161,25 +161,73 @@ fn identity(pieces: &[&str], strategy: Strategy) -> Decoder {
         mel_bins: 80,
         normalize: Normalize::None,
     };
-    let arch = Architecture {
+    Architecture {
         frontend,
         encoder,
-        vocabulary: pieces.len(),
-        ctc: true,
-        transducer: None,
+        vocabulary,
+        ctc,
+        transducer,
         prompt: None,
-    };
-    let data = (0..width * width).map(|at| if at % (width + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    }
+}
+
+/// The matrix that changes nothing.
+fn unit(width: usize) -> Tensor {
+    let value = |at: usize| if at.is_multiple_of(width + 1) { 1.0 } else { 0.0 };
+    Tensor {
+        shape: vec![width, width],
+        data: (0..width * width).map(value).collect(),
+    }
+}
+
+/// A decoder whose encoder rows are the ln probabilities themselves.
+fn identity(pieces: &[&str], strategy: Strategy) -> Decoder {
+    let width = pieces.len() + 1;
     let mut weights = Weights::default();
-    weights.insert(
-        "decoder.decoder_layers.0.weight",
-        Tensor {
-            shape: vec![width, width, 1],
-            data,
-        },
-    );
+    weights.insert("decoder.decoder_layers.0.weight", unit(width));
     let pieces: Vec<String> = pieces.iter().map(|&piece| piece.to_owned()).collect();
+    Decoder::new(&architecture(width, pieces.len(), true, None), &weights, &pieces, strategy).unwrap()
+}
+
+/// A transducer over [`PIECES`] that remembers nothing and emits at most one token a frame; its encoder rows are the ln probabilities
+/// themselves, made [`loud`].
+fn memoryless(strategy: Strategy) -> Decoder {
+    let width = PIECES.len() + 1;
+    let sizes = Sizes {
+        prediction_width: 1,
+        prediction_layers: 1,
+        joint_width: width,
+        max_symbols: 1,
+        durations: Vec::new(),
+    };
+    let zeros = |count: usize| Tensor {
+        shape: vec![count, 1],
+        data: vec![0.0; count],
+    };
+    let mut weights = Weights::default();
+    weights.insert("joint.enc.weight", unit(width));
+    weights.insert("joint.joint_net.2.weight", unit(width));
+    weights.insert("joint.pred.weight", zeros(width));
+    weights.insert("decoder.prediction.embed.weight", zeros(width));
+    for part in ["weight_ih", "weight_hh", "bias_ih", "bias_hh"] {
+        weights.insert(format!("decoder.prediction.dec_rnn.lstm.{part}_l0"), zeros(4));
+    }
+    let pieces: Vec<String> = PIECES.iter().map(|&piece| piece.to_owned()).collect();
+    let arch = architecture(width, pieces.len(), false, Some(sizes));
     Decoder::new(&arch, &weights, &pieces, strategy).unwrap()
+}
+
+/// Rows that a joint network leaves as they are: nothing below zero.
+fn loud(rows: &[f32]) -> Vec<f32> {
+    rows.iter().map(|value| value + 20.0).collect()
+}
+
+/// What the tokens spell, of [`PIECES`].
+fn text(ids: &[u32]) -> String {
+    ids.iter()
+        .map(|&id| PIECES[id as usize])
+        .collect::<String>()
+        .replace('\u{2581}', " ")
 }
 
 /// Rows `[frames, width]` from probabilities, each frame one map of token to probability, the rest shared evenly.

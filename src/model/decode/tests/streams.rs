@@ -12,10 +12,11 @@ fn strategies(model: &str) -> Vec<(Oracle, Decoder)> {
         tail: Frames(20),
         ..BeamOptions::default()
     };
-    let all = match model {
-        "stream_hybrid" => vec![Strategy::Ctc, Strategy::Transducer, with_lm(beam)],
-        _ => vec![Strategy::Transducer],
-    };
+    let lm = Arc::new(NgramModel::from_arpa(ARPA.as_bytes()).unwrap());
+    let mut all = vec![Strategy::Transducer, Strategy::TransducerBeam(beam.clone(), Some(lm))];
+    if model == "stream_hybrid" {
+        all.extend([Strategy::Ctc, with_lm(beam)]);
+    }
     let with_oracle = |strategy| {
         let oracle = Oracle::load(model);
         let decoder = oracle.decoder(strategy);
@@ -118,6 +119,45 @@ fn streams_in_a_batch_do_not_meet() {
         assert_eq!(together, alone);
         assert!(alone[4].iter().any(|token| token.confidence > 0.0));
     }
+}
+
+#[test]
+fn streams_beside_each_other_have_the_language_models_that_they_chose() {
+    let sounds: [&[(usize, f32)]; 2] = [&[(0, 0.9)], &[(2, 0.5), (1, 0.4)]];
+    let frames = rows(7, &sounds);
+    let lm = Arc::new(NgramModel::from_arpa(ARPA.as_bytes()).unwrap());
+    let pieces: Vec<String> = PIECES.iter().map(|&piece| piece.to_owned()).collect();
+    let decoder = identity(&PIECES, Strategy::Ctc);
+    assert_eq!(decoder.reads(), Reads::Best);
+    let decoder = decoder.with_choices(&pieces, vec![(BeamOptions::default(), lm)]).unwrap();
+    assert_eq!(decoder.reads(), Reads::LogProbs);
+    // The last is no language model.
+    let chosen = [None, Some(0), None, Some(1)];
+    let mut states: Vec<DecodeState> = chosen.iter().map(|_| decoder.new_state()).collect();
+    for round in 0..3 {
+        let mut decoded = vec![Decoded::default(); chosen.len()];
+        let inputs = states.iter_mut().zip(chosen).zip(&mut decoded);
+        let mut work: Vec<DecodeInput<'_>> = inputs
+            .map(|((state, lm), decoded)| {
+                decoder.start(state, lm);
+                DecodeInput {
+                    state,
+                    rows: &frames,
+                    commit: false,
+                    end: true,
+                    terms: None,
+                    decoded,
+                }
+            })
+            .collect();
+        decoder.advance(&mut work);
+        let said: Vec<String> = decoded.iter().map(|decoded| text(&ids(&decoded.fixed))).collect();
+        assert_eq!(said, [" ac", " ab", " ac", " ac"], "utterance {round}");
+    }
+    // A slot's next occupant may choose otherwise.
+    let state = &mut states[1];
+    decoder.start(state, None);
+    assert_eq!(text(&ids(&step(&decoder, state, &frames, false, true).fixed)), " ac");
 }
 
 #[test]

@@ -147,6 +147,7 @@ impl Rig {
                 },
             },
             favours: true,
+            lm: Some(2),
         };
         let now = Instant::now();
         let session = Session::new(options, spec, info, rules, numbers(), now).unwrap();
@@ -186,6 +187,7 @@ impl Rig {
                     assert!(self.lanes_opened.is_some_and(|lanes| lane < lanes), "lanes are announced first");
                     self.commits += usize::from(chunk.commit && !chunk.end);
                     self.terms.push(chunk.terms.clone());
+                    assert_eq!(chunk.lm, Some(2), "every chunk says which language model");
                     self.waiting.push_back((lane, chunk));
                 }
                 Effect::Read(on) => self.reads.push(on),
