@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{State, errors};
 use crate::error::ApiError;
-use crate::prerecorded::assemble;
+use crate::prerecorded::assemble::{self, Division};
 use crate::prerecorded::job::{Heard, JobError, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
@@ -57,6 +57,7 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     options.changes.format_if(state.served.hears_english(options.language.as_deref()));
+    options.paragraphs &= state.served.spaces_words(options.language.as_deref());
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
@@ -140,6 +141,13 @@ fn respond(
             message: "Redaction knows English words only.",
         });
     }
+    if !is_english && options.changes.entities {
+        warnings.push(Warning {
+            parameter: "detect_entities",
+            kind: "unsupported_language",
+            message: "Entities are known by English words only.",
+        });
+    }
     let file = FileRequest {
         request_id,
         sha256: heard.sha256.clone(),
@@ -154,7 +162,10 @@ fn respond(
         heard,
         state.served.vocabulary.as_ref(),
         rewrite,
-        options.utt_split,
+        Division {
+            utt_split: options.utt_split,
+            paragraphs: options.paragraphs,
+        },
     ))
 }
 

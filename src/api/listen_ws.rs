@@ -45,7 +45,8 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let mut options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    options.changes.format_if(served.hears_english(options.language.as_deref()));
+    let english = served.hears_english(options.language.as_deref());
+    options.changes.format_if(english);
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
@@ -67,6 +68,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         created: ids::timestamp(SystemTime::now()),
         model,
         favours: served.favours,
+        english,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let session = Session::new(

@@ -21,6 +21,8 @@ pub struct StreamInfo {
     pub model: ModelRef,
     /// The engine can favour terms with that model.
     pub favours: bool,
+    /// What it hears is English.
+    pub english: bool,
 }
 
 /// The numbers that rule live streams.
