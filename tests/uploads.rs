@@ -335,6 +335,57 @@ async fn words_are_replaced_in_files_and_live() {
 }
 
 #[tokio::test]
+async fn paragraphs_entities_and_finds_of_a_file() {
+    let said = "Hello there. my phone number is five five five one two three four thanks for calling";
+    let server = Setup::default().says(said).start();
+    let audio = Tape::new(16_000).tone(16.0 * 0.32).wav(Wav::default());
+    let query = "smart_format=true&detect_entities=true&search=foan+number&search=nothing+alike";
+    let answer = post(&server, query, audio.clone()).await;
+    let alternative = answer.alternative(0);
+    assert_eq!(
+        alternative["transcript"],
+        "Hello there. my phone number is 555-1234 thanks for calling"
+    );
+    let paragraphs = &alternative["paragraphs"];
+    assert_eq!(
+        paragraphs["transcript"],
+        "\nHello there. my phone number is 555-1234 thanks for calling"
+    );
+    let paragraph = &paragraphs["paragraphs"][0];
+    assert_eq!(
+        (&paragraph["num_words"], &paragraph["sentences"][1]["text"]),
+        (&json!(10), &json!("my phone number is 555-1234 thanks for calling"))
+    );
+    let entity = json!({
+        "label": "PHONE_NUMBER", "value": "555-1234", "raw_value": "five five five one two three four",
+        "confidence": alternative["entities"][0]["confidence"], "start_word": 6, "end_word": 7,
+    });
+    assert_eq!(alternative["entities"], json!([entity]));
+    let search = &answer.body["results"]["channels"][0]["search"];
+    let hit = &search[0]["hits"][0];
+    assert_eq!(
+        (&search[0]["query"], &hit["snippet"]),
+        (&json!("foan number"), &json!("phone number"))
+    );
+    assert!(
+        (number(&hit["start"]) - 0.96).abs() < 0.001 && (number(&hit["confidence"]) - 0.8).abs() < 0.001,
+        "{hit}"
+    );
+    assert_eq!(search[1], json!({"query": "nothing alike", "hits": []}));
+
+    let redacted = post(&server, &format!("{query}&redact=phone_number"), audio.clone()).await;
+    let text = redacted.body["results"].to_string();
+    assert!(!text.contains("555") && !text.contains("five"), "{text}");
+    assert_eq!(redacted.alternative(0)["entities"][0]["value"], "[PHONE_NUMBER_1]");
+
+    let plain = post(&server, "punctuate=true", audio).await;
+    for key in ["paragraphs", "entities"] {
+        assert!(plain.alternative(0).get(key).is_none(), "{key}");
+    }
+    assert!(plain.body["results"]["channels"][0].get("search").is_none());
+}
+
+#[tokio::test]
 async fn subtitles_come_by_query_or_accept_header() {
     let server = Server::start();
     let url = |query: &str| server.url(&format!("/v1/listen?{query}"));

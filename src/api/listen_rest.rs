@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{State, callback, errors};
 use crate::audio::AudioSpec;
 use crate::error::ApiError;
-use crate::prerecorded::assemble;
+use crate::prerecorded::assemble::{self, Division};
 use crate::prerecorded::job::{Heard, JobError, Plan, transcribe};
 use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
@@ -108,6 +108,7 @@ impl Asked {
         let served = &state.served;
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
         options.changes.format_if(served.hears_english(options.language.as_deref()));
+        options.paragraphs &= served.spaces_words(options.language.as_deref());
         let spec = super::audio_spec(&options.audio, true)?;
         let lm = served.language_model(options.language_model.as_deref())?;
         Ok(Self { options, model, spec, lm })
@@ -209,6 +210,13 @@ fn respond(
             message: "Redaction knows English words only.",
         });
     }
+    if !is_english && options.changes.entities {
+        warnings.push(Warning {
+            parameter: "detect_entities",
+            kind: "unsupported_language",
+            message: "Entities are known by English words only.",
+        });
+    }
     let file = FileRequest {
         request_id,
         sha256: heard.sha256.clone(),
@@ -223,7 +231,10 @@ fn respond(
         heard,
         state.served.vocabulary.as_ref(),
         rewrite,
-        options.utt_split,
+        Division {
+            utt_split: options.utt_split,
+            paragraphs: options.paragraphs,
+        },
     ))
 }
 

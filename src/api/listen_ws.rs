@@ -46,7 +46,8 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let mut options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    options.changes.format_if(served.hears_english(options.language.as_deref()));
+    let english = served.hears_english(options.language.as_deref());
+    options.changes.format_if(english);
     let lm = served.language_model(options.language_model.as_deref())?;
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
@@ -77,6 +78,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         model,
         favours: served.favours,
         lm,
+        english,
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let session = Session::new(

@@ -58,6 +58,7 @@ pub(super) async fn transcribe(
         model: served.select(None, None, None)?,
         favours: served.favours,
         lm: None,
+        english: served.hears_english(None),
     };
     let vocabulary: Arc<dyn Vocabulary + Send + Sync> = served.vocabulary.clone();
     let rules = api::live_rules(&config.stream, served.right(context));

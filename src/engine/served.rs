@@ -8,6 +8,9 @@ use crate::error::ApiError;
 use crate::model::tokenizer::Tokenizer;
 use crate::wire::models::{ModelEntry, ModelInfo, ModelRef, family};
 
+/// Languages that are written without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
+
 /// A loaded model's public face.
 #[derive(Clone, Debug)]
 pub struct Served {
@@ -106,6 +109,18 @@ impl Served {
         }
     }
 
+    /// What it hears for a request in this language has spaces between words. Without a language, unless it knows only others.
+    pub fn spaces_words(&self, language: Option<&str>) -> bool {
+        let spaced = |tag: &str| {
+            let bare = tag.split('-').next().unwrap_or(tag);
+            !UNSPACED.iter().any(|unspaced| unspaced.eq_ignore_ascii_case(bare))
+        };
+        match language {
+            Some(tag) => spaced(tag),
+            None => self.languages.is_empty() || self.languages.iter().any(|tag| spaced(tag)),
+        }
+    }
+
     /// The context with the next longer chunks after `index`, or `index` if there is none.
     pub fn longer(&self, index: usize) -> usize {
         let longer = (0..self.contexts.len()).filter(|other| self.right(*other) > self.right(index));
@@ -133,6 +148,24 @@ mod tests {
     use super::*;
     use crate::model::tokenizer::TokenizerSettings;
 
+    fn served(languages: &[&str]) -> Served {
+        Served {
+            name: "toy".into(),
+            aliases: Vec::new(),
+            canonical_name: "toy".into(),
+            arch: "toy".into(),
+            version: "1".into(),
+            uuid: Uuid::nil(),
+            languages: languages.iter().map(|&tag| tag.into()).collect(),
+            contexts: vec![[70, 1]],
+            live: Some(0),
+            file: 0,
+            vocabulary: Arc::new(Tokenizer::new(vec!["a".into()], TokenizerSettings::default()).unwrap()),
+            favours: true,
+            language_models: Vec::new(),
+        }
+    }
+
     #[test]
     fn english_is_what_was_asked_for_or_all_that_there_is() {
         for (languages, asked, wanted) in [
@@ -144,25 +177,32 @@ mod tests {
             (&["eng"], None, false),
             (&[], None, false),
         ] {
-            let served = Served {
-                name: "toy".into(),
-                aliases: Vec::new(),
-                canonical_name: "toy".into(),
-                arch: "toy".into(),
-                version: "1".into(),
-                uuid: Uuid::nil(),
-                languages: languages.iter().map(|&tag| tag.into()).collect(),
-                contexts: vec![[70, 1]],
-                live: Some(0),
-                file: 0,
-                vocabulary: Arc::new(Tokenizer::new(vec!["a".into()], TokenizerSettings::default()).unwrap()),
-                favours: true,
-                language_models: vec!["orders".into(), "taxi".into()],
-            };
-            assert_eq!(served.hears_english(asked), wanted, "{languages:?} {asked:?}");
-            assert_eq!(served.language_model(None), Ok(None));
-            assert_eq!(served.language_model(Some("taxi")), Ok(Some(1)));
-            assert!(served.language_model(Some("Taxi")).is_err());
+            assert_eq!(served(languages).hears_english(asked), wanted, "{languages:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_language_model_is_chosen_by_its_name() {
+        let served = Served {
+            language_models: vec!["orders".into(), "taxi".into()],
+            ..served(&["en"])
+        };
+        assert_eq!(served.language_model(None), Ok(None));
+        assert_eq!(served.language_model(Some("taxi")), Ok(Some(1)));
+        assert!(served.language_model(Some("Taxi")).is_err());
+    }
+
+    #[test]
+    fn words_have_spaces_but_in_some_languages() {
+        for (languages, asked, wanted) in [
+            (&["en"][..], None, true),
+            (&["en", "ja"], Some("JA-JP"), false),
+            (&["en", "ja"], Some("ko"), true),
+            (&["en", "ja"], None, true),
+            (&["zh-CN", "th"], None, false),
+            (&[], None, true),
+        ] {
+            assert_eq!(served(languages).spaces_words(asked), wanted, "{languages:?} {asked:?}");
         }
     }
 }

@@ -1,37 +1,45 @@
 //! The response to a file from what was heard in it. Pure.
 //!
-//! What it does: tokens to words, transcripts per channel, utterances. What it does not do: read or recognise audio.
+//! What it does: tokens to words, transcripts per channel, paragraphs, utterances. What it does not do: read or recognise audio.
 //! Who calls it: `api`, the command line.
 
 use super::job::Heard;
 use crate::engine::batch::Token;
+use crate::text::paragraphs::paragraphs;
 use crate::text::redact::{Memory, Stage};
-use crate::text::rewrite::Rewrite;
+use crate::text::rewrite::{Rewrite, Shown};
 use crate::text::subtitles::Spoken;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::Samples;
 use crate::wire::ids::utterance_id;
-use crate::wire::prerecorded::{FileChannel, FileMetadata, FileRequest, FileResponse, FileResults, Utterance};
+use crate::wire::prerecorded::{FileAlternative, FileChannel, FileMetadata, FileRequest, FileResponse, FileResults, Utterance};
 use crate::wire::results::{Alternative, Word};
 
-/// Builds the response. `rewrite`: how words are shown; `utt_split`: divide into utterances at pauses of
-/// this many seconds.
-pub fn response(
-    request: FileRequest,
-    heard: &Heard,
-    vocabulary: &dyn Vocabulary,
-    rewrite: &Rewrite,
-    utt_split: Option<f64>,
-) -> FileResponse {
-    let lanes: Vec<Vec<Word>> = heard.lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite)).collect();
+/// How the words of a file are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Division {
+    /// Into utterances, at pauses of this many seconds.
+    pub utt_split: Option<f64>,
+    /// Into paragraphs.
+    pub paragraphs: bool,
+}
+
+/// Builds the response. `rewrite`: how words are shown, and what is looked for in them.
+pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, division: Division) -> FileResponse {
     // A file without a sample still has a channel.
-    let lanes = if lanes.is_empty() { vec![Vec::new()] } else { lanes };
+    let silent = [Vec::new()];
+    let lanes = if heard.lanes.is_empty() {
+        silent.as_slice()
+    } else {
+        heard.lanes.as_slice()
+    };
+    let lanes: Vec<Shown> = lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite)).collect();
     let request_id = request.request_id;
-    let utterances = utt_split.map(|split| {
+    let utterances = division.utt_split.map(|split| {
         let mut utterances: Vec<Utterance> = lanes
             .iter()
             .enumerate()
-            .flat_map(|(channel, words)| divide(words, channel, split))
+            .flat_map(|(channel, shown)| divide(&shown.words, channel, split))
             .collect();
         utterances.sort_by(|a, b| a.start.0.total_cmp(&b.start.0).then(a.channel.cmp(&b.channel)));
         utterances
@@ -43,8 +51,12 @@ pub fn response(
     let metadata = FileMetadata::new(request, heard.duration.into(), lanes.len());
     let channels = lanes
         .into_iter()
-        .map(|words| FileChannel {
-            alternatives: [Alternative::new(words)],
+        .map(|Shown { words, search, entities }| {
+            let paragraphs = division.paragraphs.then(|| paragraphs(&words));
+            FileChannel {
+                search,
+                alternatives: [FileAlternative::new(words, paragraphs, entities)],
+            }
         })
         .collect();
     FileResponse {
@@ -55,7 +67,7 @@ pub fn response(
 
 /// All channels' words in the order of their times, written by `write`: subtitles.
 pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, write: fn(&[Spoken<'_>]) -> String) -> String {
-    let lanes = heard.lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite));
+    let lanes = heard.lanes.iter().map(|tokens| shown(tokens, heard, vocabulary, rewrite).words);
     let mut words: Vec<Word> = lanes.flatten().collect();
     words.sort_by(|a, b| a.start.0.total_cmp(&b.start.0));
     let spoken: Vec<Spoken<'_>> = words
@@ -70,9 +82,9 @@ pub fn subtitles(heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite, 
 }
 
 /// The words of one channel as they are shown.
-fn shown(tokens: &[Token], heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite) -> Vec<Word> {
+fn shown(tokens: &[Token], heard: &Heard, vocabulary: &dyn Vocabulary, rewrite: &Rewrite) -> Shown {
     let words = lane(tokens, heard.duration, vocabulary);
-    rewrite.words(&words, &mut Memory::default(), Stage::Whole)
+    rewrite.shown(&words, &mut Memory::default(), Stage::Whole)
 }
 
 /// The words of one channel, their times within the file.
@@ -151,6 +163,13 @@ mod tests {
         }
     }
 
+    fn split(utt_split: f64) -> Division {
+        Division {
+            utt_split: Some(utt_split),
+            ..Division::default()
+        }
+    }
+
     fn request() -> FileRequest {
         let info = ModelInfo {
             name: "general-nova-3".into(),
@@ -186,7 +205,7 @@ mod tests {
 
     #[test]
     fn silence_is_answered_with_all_keys() {
-        let response = response(request(), &heard(&[&[]]), &Toy, &Rewrite::default(), Some(0.8));
+        let response = response(request(), &heard(&[&[]]), &Toy, &Rewrite::default(), split(0.8));
         assert_eq!(
             json(&response),
             format!(
@@ -198,7 +217,13 @@ mod tests {
 
     #[test]
     fn words_make_a_transcript_and_utterances_only_if_asked_for() {
-        let response = response(request(), &heard(&[&[(0, 10), (3, 11)]]), &Toy, &Rewrite::default(), None);
+        let response = response(
+            request(),
+            &heard(&[&[(0, 10), (3, 11)]]),
+            &Toy,
+            &Rewrite::default(),
+            Division::default(),
+        );
         let text = json(&response.results);
         assert_eq!(
             text,
@@ -213,7 +238,7 @@ mod tests {
             &heard(&[&[(0, 10), (3, 11), (1, 12)]]),
             &Toy,
             &Rewrite::new(&WordChanges::default(), true),
-            None,
+            Division::default(),
         );
         let [alternative] = &response.results.channels[0].alternatives;
         assert_eq!(alternative.transcript, "One. two");
@@ -229,7 +254,7 @@ mod tests {
             &heard(&[&[(0, 0), (1, 10), (2, 21)]]),
             &Toy,
             &Rewrite::default(),
-            Some(0.8),
+            split(0.8),
         );
         let utterances = response.results.utterances.unwrap();
         let spoken: Vec<&str> = utterances.iter().map(|utterance| utterance.transcript.as_str()).collect();
@@ -245,7 +270,7 @@ mod tests {
             &heard(&[&[(0, 20), (1, 40)], &[(2, 0), (2, 20)]]),
             &Toy,
             &Rewrite::default(),
-            Some(0.8),
+            split(0.8),
         );
         assert_eq!(response.results.channels.len(), 2);
         let utterances = response.results.utterances.unwrap();
@@ -257,6 +282,25 @@ mod tests {
         let ids: std::collections::BTreeSet<Uuid> = utterances.iter().map(|utterance| utterance.id).collect();
         assert_eq!(ids.len(), 4);
         assert!(utterances.iter().all(|utterance| utterance.id.get_version_num() == 5));
+    }
+
+    #[test]
+    fn what_was_asked_for_stands_where_clients_have_seen_it() {
+        let changes = WordChanges {
+            search: vec!["too".into()],
+            entities: true,
+            ..WordChanges::default()
+        };
+        let division = Division {
+            paragraphs: true,
+            ..Division::default()
+        };
+        let lanes = heard(&[&[(0, 0), (3, 1), (1, 2), (2, 3)]]);
+        let response = response(request(), &lanes, &Toy, &Rewrite::new(&changes, true), division);
+        let text = json(&response.results.channels);
+        let begin = r#"[{"search":[{"query":"too","hits":[{"confidence":0.5,"start":0.16,"end":0.24,"snippet":"two"}]}],"alternatives":[{"transcript":"One. two three","#;
+        let end = r#""paragraphs":{"transcript":"\nOne. two three","paragraphs":[{"sentences":[{"text":"One.","start":0.0,"end":0.08},{"text":"two three","start":0.16,"end":0.32}],"num_words":3,"start":0.0,"end":0.32}]},"entities":[]}]}]"#;
+        assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
     }
 
     #[test]
@@ -277,7 +321,7 @@ mod tests {
     #[test]
     fn a_file_without_audio_has_a_channel() {
         assert_eq!(
-            response(request(), &heard(&[]), &Toy, &Rewrite::default(), None)
+            response(request(), &heard(&[]), &Toy, &Rewrite::default(), Division::default())
                 .results
                 .channels
                 .len(),

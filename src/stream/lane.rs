@@ -13,6 +13,7 @@ use crate::audio::{Chunker, Vad, VadEvent};
 use crate::engine::batch::{Decoded, Token};
 use crate::terms::Terms;
 use crate::text::endpoint::{Endpoint, Endpointer};
+use crate::text::rewrite::Rewrite;
 use crate::text::words::{Piece, Vocabulary};
 use crate::units::Samples;
 use crate::wire::results::ServerMessage;
@@ -40,6 +41,8 @@ struct Flight {
     /// Where the utterance of the chunk began.
     base: Samples,
     heard: Heard,
+    /// How words are shown from here on.
+    rewrite: Arc<Rewrite>,
     /// Beginnings of speech in the chunk, reported before its results.
     started: Vec<Samples>,
     arrived: Instant,
@@ -59,7 +62,9 @@ pub(crate) struct Lane {
     spare: VecDeque<f32>,
     events: Vec<VadEvent>,
     speaking_since: Option<Samples>,
-    /// Endpoints and beginnings of speech in the chunk being collected.
+    /// Speech began in the chunk being collected.
+    began: bool,
+    /// Endpoints in it, and beginnings of speech that are reported.
     endpoints: Vec<Endpoint>,
     started: Vec<Samples>,
     /// Where the utterance under way began.
@@ -68,6 +73,8 @@ pub(crate) struct Lane {
     fresh: bool,
     /// What the next chunk is to favour.
     terms: Option<Arc<Terms>>,
+    /// How words are shown from the next chunk on.
+    rewrite: Arc<Rewrite>,
     next_seq: u64,
     flights: VecDeque<Flight>,
     segment: Segment,
@@ -84,11 +91,13 @@ impl Lane {
             spare: VecDeque::new(),
             events: Vec::new(),
             speaking_since: None,
+            began: false,
             endpoints: Vec::new(),
             started: Vec::new(),
             base: Samples(0),
             fresh: true,
             terms,
+            rewrite: Arc::clone(&results.rewrite),
             next_seq: 0,
             flights: VecDeque::new(),
             segment: Segment::new(results),
@@ -98,6 +107,11 @@ impl Lane {
     /// Favours other terms from the next chunk on.
     pub(crate) fn favour(&mut self, terms: Option<Arc<Terms>>) {
         self.terms = terms;
+    }
+
+    /// Shows words in another way from the next chunk on.
+    pub(crate) fn show(&mut self, rewrite: &Arc<Rewrite>) {
+        self.rewrite = Arc::clone(rewrite);
     }
 
     /// Takes samples. They are cut as credits allow, see [`Lane::cut`].
@@ -202,6 +216,7 @@ impl Lane {
             out.extend(flight.started.iter().map(|at| self.speech_started(*at)));
             let place = |token: &Token| piece(token, flight.base);
             let (fixed, tail) = (decoded.fixed.iter().map(place), decoded.tail.iter().map(place));
+            self.segment.show(&flight.rewrite);
             if self.segment.chunk(fixed, tail, &flight.heard, vocabulary, out) {
                 answered.push(flight.arrived);
             }
@@ -220,6 +235,7 @@ impl Lane {
             match event {
                 VadEvent::SpeechStart(at) => {
                     self.speaking_since = Some(at);
+                    self.began = true;
                     let beginning = self.endpointer.speech_started(at);
                     self.endpoints.extend(beginning.endpoint);
                     if beginning.fresh && self.rules.vad_events {
@@ -269,6 +285,7 @@ impl Lane {
         let heard = Heard {
             end: self.chunker.position(),
             endpoints: std::mem::take(&mut self.endpoints),
+            began: std::mem::take(&mut self.began),
             speaking_since: self.speaking_since,
             flush,
         };
@@ -278,6 +295,7 @@ impl Lane {
             seq,
             base: self.base,
             heard,
+            rewrite: Arc::clone(&self.rewrite),
             started,
             arrived,
             submitted: now,

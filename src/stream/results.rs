@@ -2,19 +2,23 @@
 //!
 //! What it does: collects decoded pieces of the segment under way and turns them into `Results` and `UtteranceEnd`. Finals tile
 //! the lane's audio without gap or overlap, and a piece goes into exactly one of them. Every rule uses audio positions, never
-//! the time of arrival. What it does not do: know chunks, credits or the engine. Who calls it: [`super::lane`].
+//! the time of arrival. A final may wait while an entity at its end looks unfinished (contract 3.7, rule 13). What it does not do: know chunks,
+//! credits or the engine. Who calls it: [`super::lane`].
 
 use std::sync::Arc;
 
 use crate::text::endpoint::Endpoint;
 use crate::text::redact::{Memory, Stage};
-use crate::text::rewrite::Rewrite;
+use crate::text::rewrite::{Rewrite, Shown};
+use crate::text::unfinished::unfinished;
 use crate::text::words::{self, Piece, Vocabulary};
 use crate::units::{Millis, Samples};
 use crate::wire::results::{Alternative, Channel, Results, ResultsMetadata, ServerMessage};
 
 /// Silence after a word that makes it complete, and a cut behind it harmless.
 const COMPLETE: Millis = Millis(500);
+/// Silence after a word for which a final waits at most.
+const HOLD: Millis = Millis(3_000);
 
 /// What rules the results of a lane.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct ResultRules {
     pub(crate) utterance_end: Option<Samples>,
     /// How words are shown.
     pub(crate) rewrite: Arc<Rewrite>,
+    /// Finals wait for the rest of an entity.
+    pub(crate) hold: bool,
     /// Channel and number of channels.
     pub(crate) channel: [usize; 2],
     /// Whose the results are.
@@ -46,6 +52,8 @@ pub(crate) struct Heard {
     pub(crate) end: Samples,
     /// Endpoints in it, in order.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Speech began in it.
+    pub(crate) began: bool,
     /// Beginning of the speech that is going on at its end.
     pub(crate) speaking_since: Option<Samples>,
     /// The chunk is the last of an utterance, everything is made final.
@@ -81,6 +89,8 @@ pub(crate) struct Segment {
     /// Words before the latest `UtteranceEnd`.
     words_ended: usize,
     last_word_end: Samples,
+    /// An endpoint has come, and its final waits for the rest of an entity.
+    held: bool,
     /// What was redacted in finals.
     redacted: Memory,
 }
@@ -100,8 +110,14 @@ impl Segment {
             words_shown: 0,
             words_ended: 0,
             last_word_end: Samples(0),
+            held: false,
             redacted: Memory::default(),
         }
+    }
+
+    /// From now on words are shown in another way.
+    pub(crate) fn show(&mut self, rewrite: &Arc<Rewrite>) {
+        self.rules.rewrite = Arc::clone(rewrite);
     }
 
     /// Takes what a chunk gave: `fixed` follows all earlier fixed pieces, `tail` replaces the last guess. Returns true if the
@@ -119,12 +135,17 @@ impl Segment {
         self.tail.extend(tail);
         self.heard = heard.end;
         let already = out.len();
+        // Speech that goes on has an endpoint of its own.
+        self.held &= !heard.began;
         for endpoint in &heard.endpoints {
             self.endpoint(*endpoint, vocabulary, out);
         }
         match heard.flush {
             Some(flush) => self.flush(flush, vocabulary, out),
-            None => self.by_length(heard.speaking_since, vocabulary, out),
+            None => {
+                self.release(vocabulary, out);
+                self.by_length(heard.speaking_since, vocabulary, out);
+            }
         }
         self.utterance_end(vocabulary, out);
         let due = self.interim(vocabulary, out);
@@ -141,6 +162,11 @@ impl Segment {
                 (cut, self.fixed.iter().position(next).unwrap_or(self.fixed.len()))
             }
         };
+        let before = words::words(self.fixed.get(..pieces).unwrap_or_default(), vocabulary);
+        if self.open_words(&before) > 0 {
+            self.held = endpoint.resumed.is_none();
+            return;
+        }
         let message = self.finalize(
             cut,
             pieces,
@@ -153,10 +179,37 @@ impl Segment {
         out.push(message);
     }
 
+    /// How many words at the end belong to something for whose rest a final waits.
+    fn open_words(&self, words: &[words::Word]) -> usize {
+        let last = words.last().filter(|_| self.rules.hold);
+        if last.is_none_or(|last| self.heard.since(last.end) >= HOLD.samples()) {
+            return 0;
+        }
+        unfinished(words)
+    }
+
+    /// The final of an endpoint that was held back is sent when nothing may go on any more.
+    fn release(&mut self, vocabulary: &dyn Vocabulary, out: &mut Vec<ServerMessage>) {
+        if self.held && self.open_words(&words::words(&self.fixed, vocabulary)) == 0 {
+            let ending = self.pause();
+            let message = self.finalize(self.heard, self.fixed.len(), ending, vocabulary);
+            out.push(message);
+        }
+    }
+
+    /// How a final ends that covers everything: in a pause if an endpoint was held back.
+    fn pause(&mut self) -> Ending {
+        Ending {
+            speech_final: std::mem::take(&mut self.held),
+            from_finalize: false,
+        }
+    }
+
     /// Everything is final.
     fn flush(&mut self, flush: Flush, vocabulary: &dyn Vocabulary, out: &mut Vec<ServerMessage>) {
         // The engine fixes everything at the end of an utterance; a guess that it left would be lost otherwise.
         self.fixed.append(&mut self.tail);
+        self.held = false;
         if flush.from_finalize || self.heard > self.start || !self.fixed.is_empty() {
             let ending = Ending {
                 speech_final: flush.in_silence,
@@ -174,17 +227,23 @@ impl Segment {
             return;
         }
         let last_chance = length.plus(self.rules.chunk) > self.rules.hard;
-        let harmless = self.harmless_cut(speaking_since, vocabulary);
-        let Some((cut, pieces)) = harmless.or(last_chance.then_some((self.heard, self.fixed.len()))) else {
-            return;
+        let words = words::words(&self.hypothesis(), vocabulary);
+        let open = self.open_words(&words);
+        let harmless = self.harmless_cut(&words, open, speaking_since);
+        let all = (self.heard, self.fixed.len());
+        let found = if last_chance {
+            harmless.or_else(|| self.harmless_cut(&words, 0, speaking_since)).or(Some(all))
+        } else {
+            harmless
         };
-        let message = self.finalize(cut, pieces, Ending::default(), vocabulary);
+        let Some((cut, pieces)) = found else { return };
+        let ending = if (cut, pieces) == all { self.pause() } else { Ending::default() };
+        let message = self.finalize(cut, pieces, ending, vocabulary);
         out.push(message);
     }
 
-    /// Where the segment can be cut, and how many fixed pieces lie before.
-    fn harmless_cut(&self, speaking_since: Option<Samples>, vocabulary: &dyn Vocabulary) -> Option<(Samples, usize)> {
-        let words = words::words(&self.hypothesis(), vocabulary);
+    /// Where the segment can be cut, and how many fixed pieces lie before. The last `open` words stay together.
+    fn harmless_cut(&self, words: &[words::Word], open: usize, speaking_since: Option<Samples>) -> Option<(Samples, usize)> {
         let Some(last) = words.last() else {
             // Speech without words yet: they will follow, so leave its beginning to the next segment.
             let cut = speaking_since
@@ -192,10 +251,12 @@ impl Segment {
                 .unwrap_or(self.heard);
             return self.tail.is_empty().then_some((cut, self.fixed.len()));
         };
-        if self.tail.is_empty() && self.heard.since(last.end) >= COMPLETE.samples() {
+        if open == 0 && self.tail.is_empty() && self.heard.since(last.end) >= COMPLETE.samples() {
             return Some((self.heard, self.fixed.len()));
         }
-        let next = words.iter().skip(1).rev().find(|word| word.first <= self.fixed.len())?;
+        // The last word may go on itself.
+        let boundaries = words.iter().take(words.len() + 1 - open.max(1)).skip(1);
+        let next = boundaries.rev().find(|word| word.first <= self.fixed.len())?;
         (next.start > self.start).then(|| (next.start.min(self.heard), next.first))
     }
 
@@ -224,7 +285,8 @@ impl Segment {
         }
         if !open.is_empty() && self.tail.is_empty() {
             // Clients that act on this message use the finals they have: the words before the gap must be among them.
-            let message = self.finalize(self.heard, self.fixed.len(), Ending::default(), vocabulary);
+            let ending = self.pause();
+            let message = self.finalize(self.heard, self.fixed.len(), ending, vocabulary);
             out.push(message);
         } else if self.words_shown < count {
             let message = self.guess(vocabulary);
@@ -285,10 +347,10 @@ impl Segment {
 
     fn message(&mut self, end: Samples, words: &[words::Word], is_final: bool, ending: Ending) -> ServerMessage {
         let rewrite = &self.rules.rewrite;
-        let words = if is_final {
-            rewrite.words(words, &mut self.redacted, Stage::Final)
+        let Shown { words, search, entities } = if is_final {
+            rewrite.shown(words, &mut self.redacted, Stage::Final)
         } else {
-            rewrite.words(words, &mut self.redacted.clone(), Stage::Interim)
+            rewrite.shown(words, &mut self.redacted.clone(), Stage::Interim)
         };
         ServerMessage::Results(Results {
             channel_index: self.rules.channel,
@@ -298,9 +360,11 @@ impl Segment {
             speech_final: ending.speech_final,
             channel: Channel {
                 alternatives: [Alternative::new(words)],
+                search,
             },
             metadata: self.rules.metadata.as_ref().clone(),
             from_finalize: ending.from_finalize,
+            entities: entities.filter(|_| is_final),
         })
     }
 }

@@ -44,6 +44,7 @@ enum Input {
     Audio(Bytes, Instant),
     Finalize(Option<usize>, Instant),
     Keyterms(Vec<String>),
+    Numerals(bool),
     Close(Instant),
 }
 
@@ -159,8 +160,8 @@ impl Session {
             return;
         }
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::KeepAlive | ClientMessage::Configure { keyterms: None }) => {}
-            Ok(ClientMessage::Configure { keyterms: Some(keyterms) }) => self.configure(keyterms, now, out),
+            Ok(ClientMessage::KeepAlive) => {}
+            Ok(ClientMessage::Configure { keyterms, numerals }) => self.configure(keyterms, numerals, now, out),
             Ok(ClientMessage::Finalize { channel: Some(channel) }) if self.intake.lanes().is_some_and(|lanes| channel >= lanes) => {
                 let error = SchemaError {
                     description: format!("The stream has no channel {channel}."),
@@ -277,19 +278,26 @@ impl Session {
         !self.ended && self.ending.is_none()
     }
 
-    /// Favours other terms, from the chunk on that the next byte belongs to, or says why not.
-    fn configure(&mut self, keyterms: Vec<String>, now: Instant, out: &mut Vec<Effect>) {
+    /// Favours other terms and writes numbers in another way, from the chunk on that the next byte belongs to. Terms are answered; if they are
+    /// refused, nothing changes.
+    fn configure(&mut self, keyterms: Option<Vec<String>>, numerals: Option<bool>, now: Instant, out: &mut Vec<Effect>) {
         let request_id = self.info.request_id;
-        let model = self.options.model.as_deref();
-        if !self.info.favours || !vocabulary::takes_keyterms(model) {
-            out.push(Effect::Send(ServerMessage::keyterms_not_supported(request_id)));
-        } else if vocabulary::check_keyterms(&keyterms).is_err() {
-            out.push(Effect::Send(ServerMessage::keyterm_limit_exceeded(request_id)));
-        } else {
+        if let Some(keyterms) = keyterms {
+            if !self.info.favours || !vocabulary::takes_keyterms(self.options.model.as_deref()) {
+                out.push(Effect::Send(ServerMessage::keyterms_not_supported(request_id)));
+                return;
+            }
+            if vocabulary::check_keyterms(&keyterms).is_err() {
+                out.push(Effect::Send(ServerMessage::keyterm_limit_exceeded(request_id)));
+                return;
+            }
             self.put(Input::Keyterms(keyterms.clone()));
             out.push(Effect::Send(ServerMessage::ConfigureSuccess { request_id, keyterms }));
-            self.pump(now, out);
         }
+        if let Some(numerals) = numerals.filter(|_| self.info.english) {
+            self.put(Input::Numerals(numerals));
+        }
+        self.pump(now, out);
     }
 
     /// Flushes everything, then ends.
@@ -405,6 +413,10 @@ impl Session {
                 self.terms = Terms::new(keyterms).map(Arc::new);
                 self.lanes.iter_mut().for_each(|lane| lane.favour(self.terms.clone()));
             }
+            Input::Numerals(numerals) => {
+                self.rewrite = Arc::new(self.rewrite.with_numerals(numerals));
+                self.lanes.iter_mut().for_each(|lane| lane.show(&self.rewrite));
+            }
             Input::Close(arrived) => {
                 if self.heard_audio {
                     self.intake.close();
@@ -467,6 +479,7 @@ impl Session {
             chunk: Samples(SAMPLES_PER_FRAME.saturating_mul(u64::from(self.rules.right) + 1)),
             utterance_end: self.options.utterance_end.map(Millis::samples),
             rewrite: Arc::clone(&self.rewrite),
+            hold: self.info.english && !self.options.no_delay && self.options.changes.has_entities(),
             channel,
             metadata: Arc::clone(&self.metadata),
         };
@@ -543,7 +556,7 @@ impl Input {
         match self {
             Input::Audio(bytes, _) => bytes.len() + MESSAGE_COST,
             Input::Keyterms(terms) => terms.iter().map(|term| term.len() + MESSAGE_COST).sum::<usize>() + MESSAGE_COST,
-            Input::Finalize(..) | Input::Close(_) => MESSAGE_COST,
+            Input::Finalize(..) | Input::Numerals(_) | Input::Close(_) => MESSAGE_COST,
         }
     }
 }

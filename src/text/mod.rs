@@ -5,9 +5,12 @@
 
 pub mod endpoint;
 pub mod format;
+pub mod paragraphs;
 pub mod redact;
 pub mod rewrite;
 mod run;
+mod search;
 pub mod spoken;
 pub mod subtitles;
+pub mod unfinished;
 pub mod words;

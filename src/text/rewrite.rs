@@ -1,10 +1,11 @@
 //! Words as a client wants to see them: redacted, without fillers, formatted, with replacements of its own, with profanity masked. Pure.
 //!
-//! What it does: changes words after they were recognised, the same in interim and final results and in files. What it does not do: join
-//! words across results. Who calls it: live results, the assembly of files.
+//! What it does: changes words after they were recognised, the same in interim and final results and in files, and finds what is looked for in
+//! them. What it does not do: join words across results. Who calls it: live results, the assembly of files.
 
-use super::redact::{Memory, Redaction, Stage};
-use super::run::{bare, drop_word, ending};
+use super::redact::{Memory, Redaction, Span, Stage};
+use super::run::{bare, drop_word, ending, opening, overlap};
+use super::search::{Query, search};
 use super::words::Word;
 use crate::wire::Seconds;
 use crate::wire::changes::{Format, WordChanges};
@@ -68,6 +69,19 @@ pub struct Rewrite {
     format: Format,
     mask: bool,
     replacements: Vec<Replacement>,
+    queries: Vec<Query>,
+    entities: bool,
+}
+
+/// Words as a client sees them, and what was found in them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// The words.
+    pub words: Vec<wire::Word>,
+    /// What was looked for; `None`: nothing was.
+    pub search: Option<Vec<wire::Search>>,
+    /// What the words are about; `None`: that was not asked for.
+    pub entities: Option<Vec<wire::Entity>>,
 }
 
 /// Words in a row, and what stands in their place.
@@ -97,21 +111,35 @@ impl Rewrite {
         replacements.sort_by_key(|replacement| std::cmp::Reverse((replacement.exact, replacement.find.len())));
         Self {
             punctuate,
-            redaction: Redaction::new(&changes.redact),
+            redaction: Redaction::new(&changes.redact, changes.entities),
             fillers: changes.filler_words,
             format: changes.format,
             mask: changes.profanity_filter,
             replacements,
+            queries: changes.search.iter().map(|query| Query::new(query)).collect(),
+            entities: changes.entities,
         }
     }
 
+    /// The same, with or without numbers in digits.
+    pub fn with_numerals(&self, numerals: bool) -> Self {
+        let format = Format { numerals, ..self.format };
+        Self { format, ..self.clone() }
+    }
+
     /// The words as messages and responses show them. `memory`: what was redacted before in the stream; of interims a copy.
-    pub fn words(&self, words: &[Word], memory: &mut Memory, stage: Stage) -> Vec<wire::Word> {
+    pub fn shown(&self, words: &[Word], memory: &mut Memory, stage: Stage) -> Shown {
         let said = words.iter().map(|word| word.to_wire(self.punctuate)).collect();
         let redacted = self.redaction.words(said, memory, stage);
-        let spoken = self.without_fillers(redacted);
-        let formatted = self.format.words(spoken);
-        self.replaced(formatted)
+        let spoken = self.without_fillers(redacted.words);
+        let words = self.replaced(self.format.words(spoken.clone()));
+        let search = (!self.queries.is_empty()).then(|| search(&self.queries, &spoken, &words));
+        let entities = self.entities.then(|| {
+            let unformatted = self.replaced(spoken);
+            let entity = |span: &Span| entity(span, &words, &unformatted);
+            redacted.entities.iter().filter_map(entity).collect()
+        });
+        Shown { words, search, entities }
     }
 
     fn without_fillers(&self, words: Vec<wire::Word>) -> Vec<wire::Word> {
@@ -161,6 +189,36 @@ impl Rewrite {
             .find(fits)
             .map(|replacement| (replacement.find.len(), replacement))
     }
+}
+
+/// What `words` show of a span, and what they would have shown without formatting. `None`: nothing is left of it.
+fn entity(span: &Span, words: &[wire::Word], unformatted: &[wire::Word]) -> Option<wire::Entity> {
+    let range = overlap(words, span.start, span.end);
+    let run = words.get(range.clone())?;
+    let spoken = unformatted.get(overlap(unformatted, span.start, span.end))?;
+    let (first, last) = (run.first()?, run.last()?);
+    let parts: Vec<&str> = run.iter().map(|word| within(word, word == first, word == last)).collect();
+    let as_formatted = run.iter().map(|word| word.word.as_str());
+    let as_spoken: Vec<&str> = spoken.iter().map(|word| word.word.as_str()).collect();
+    Some(wire::Entity {
+        label: span.label,
+        value: parts.join(" "),
+        raw_value: (!as_formatted.eq(as_spoken.iter().copied())).then(|| as_spoken.join(" ")),
+        confidence: run.iter().map(|word| word.confidence).fold(first.confidence, f32::min),
+        start_word: range.start,
+        end_word: range.end,
+    })
+}
+
+/// A word as it is written, without the punctuation before what it is the first of, and behind what it is the last of.
+fn within(word: &wire::Word, is_first: bool, is_last: bool) -> &str {
+    // The brackets of a token are its own.
+    let Some(written) = word.punctuated_word.as_deref().filter(|_| !word.word.starts_with('[')) else {
+        return &word.word;
+    };
+    let begin = if is_first { opening(word).len() } else { 0 };
+    let end = written.len() - if is_last { ending(word).len() } else { 0 };
+    written.get(begin..end).unwrap_or(&word.word)
 }
 
 fn matches(find: &str, word: &wire::Word, exact: bool) -> bool {
@@ -240,7 +298,7 @@ mod tests {
     }
 
     fn whole(rewrite: &Rewrite, text: &str) -> Vec<wire::Word> {
-        rewrite.words(&spoken(text), &mut Memory::default(), Stage::Whole)
+        rewrite.shown(&spoken(text), &mut Memory::default(), Stage::Whole).words
     }
 
     fn shown(changes: &WordChanges, text: &str, punctuate: bool) -> String {
@@ -346,5 +404,105 @@ mod tests {
             shown(&changes, "twenty, uh, five dollars or Twenty um five percent, shit.", true),
             "20, a fiver or a quarter, ****."
         );
+    }
+
+    /// Label, value, how it was spoken, first word and the one behind the last.
+    fn told(changes: &WordChanges, text: &str) -> Vec<(String, String, Option<String>, usize, usize)> {
+        let changes = WordChanges {
+            entities: true,
+            ..changes.clone()
+        };
+        let shown = Rewrite::new(&changes, true).shown(&spoken(text), &mut Memory::default(), Stage::Whole);
+        let row = |entity: wire::Entity| {
+            (
+                entity.label.to_owned(),
+                entity.value,
+                entity.raw_value,
+                entity.start_word,
+                entity.end_word,
+            )
+        };
+        shown.entities.unwrap().into_iter().map(row).collect()
+    }
+
+    fn entity(label: &str, value: &str, raw: &str, words: std::ops::Range<usize>) -> (String, String, Option<String>, usize, usize) {
+        let raw = (!raw.is_empty()).then(|| raw.to_owned());
+        (label.to_owned(), value.to_owned(), raw, words.start, words.end)
+    }
+
+    #[test]
+    fn entities_are_told_by_the_words_that_are_shown() {
+        let smart = WordChanges {
+            format: Format {
+                smart: true,
+                ..Format::default()
+            },
+            ..WordChanges::default()
+        };
+        let phone = "five five five one two three four";
+        assert_eq!(
+            told(&WordChanges::default(), "My name is John Smith, and hello."),
+            [entity("NAME", "John Smith", "", 3..5)]
+        );
+        assert_eq!(
+            told(&smart, &format!("um call {phone}, please")),
+            [entity("PHONE_NUMBER", "555-1234", phone, 1..2)]
+        );
+        assert_eq!(
+            told(&smart, "at eight thirty pm. John"),
+            [entity("TIME", "8:30 PM", "eight thirty pm", 1..2)]
+        );
+        assert!(told(&smart, "nothing at all").is_empty());
+    }
+
+    #[test]
+    fn what_is_redacted_is_told_as_its_token_and_in_no_other_way() {
+        let hidden = WordChanges {
+            redact: vec!["phone_number".to_owned()],
+            format: Format {
+                smart: true,
+                ..Format::default()
+            },
+            search: vec!["five five".to_owned(), "call".to_owned()],
+            entities: true,
+            ..WordChanges::default()
+        };
+        let said = "call five five five one two three four.";
+        assert_eq!(told(&hidden, said), [entity("PHONE_NUMBER", "[PHONE_NUMBER_1]", "", 1..2)]);
+        let shown = Rewrite::new(&hidden, true).shown(&spoken(said), &mut Memory::default(), Stage::Whole);
+        let search = shown.search.unwrap();
+        assert!(search[0].hits.is_empty(), "{search:?}");
+        assert_eq!(search[1].hits[0].snippet, "call");
+    }
+
+    #[test]
+    fn an_entity_that_was_replaced_or_left_out_has_the_words_in_its_place() {
+        assert_eq!(
+            told(&changes(&[("john", "the caller")]), "my name is john and so on"),
+            [entity("NAME", "the caller", "", 3..5)]
+        );
+        assert!(told(&changes(&[("john", "")]), "my name is john and so on").is_empty());
+    }
+
+    #[test]
+    fn nothing_is_looked_for_unless_asked() {
+        let shown = Rewrite::new(&WordChanges::default(), true).shown(&spoken("my name is john"), &mut Memory::default(), Stage::Whole);
+        assert_eq!((shown.search, shown.entities), (None, None));
+    }
+
+    #[test]
+    fn numerals_are_switched_and_nothing_else() {
+        let rewrite = Rewrite::new(&changes(&[("cats", "dogs")]), true);
+        let text = |rewrite: &Rewrite| {
+            let words = whole(rewrite, "twenty five cats, shit");
+            words
+                .into_iter()
+                .filter_map(|word| word.punctuated_word)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(text(&rewrite), "twenty five dogs, ****");
+        assert_eq!(text(&rewrite.with_numerals(true)), "25 dogs, ****");
+        assert_eq!(text(&rewrite.with_numerals(true).with_numerals(false)), "twenty five dogs, ****");
     }
 }

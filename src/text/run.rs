@@ -1,8 +1,11 @@
-//! Words in a row as they are shown: the punctuation around them, and one written form in the place of several. Pure.
+//! Words in a row as they are shown: the punctuation around them, where they lie, and one written form in the place of several. Pure.
 //!
-//! Who calls it: [`super::rewrite`], [`super::format`].
+//! Who calls it: [`super::rewrite`], [`super::format`], and what looks for something in them.
+
+use std::ops::Range;
 
 use super::words::is_punctuation;
+use crate::wire::Seconds;
 use crate::wire::results::Word;
 
 /// A word without the punctuation at its ends.
@@ -27,6 +30,26 @@ pub(super) fn ending(word: &Word) -> &str {
     } else {
         ending
     }
+}
+
+/// The word ends a sentence.
+pub(super) fn ends_sentence(word: &Word) -> bool {
+    ending(word).contains(['.', '?', '!'])
+}
+
+/// Which of the words, in order of time, lie at least partly between two times.
+pub(super) fn overlap(words: &[Word], start: Seconds, end: Seconds) -> Range<usize> {
+    let first = words.partition_point(|word| word.end <= start);
+    first..words.partition_point(|word| word.start < end).max(first)
+}
+
+/// The words joined by blanks, as the model or a rule wrote them.
+pub(super) fn written(words: &[Word]) -> String {
+    let written: Vec<&str> = words
+        .iter()
+        .map(|word| word.punctuated_word.as_ref().unwrap_or(&word.word).as_str())
+        .collect();
+    written.join(" ")
 }
 
 /// Leaves a word out. The end of a sentence stays.

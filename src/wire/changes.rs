@@ -1,12 +1,15 @@
-//! The parameters by which a client has words changed before they are shown.
+//! The parameters by which a client has words changed before they are shown, and something found in them.
 //!
-//! What it does: reads and limits them. What it does not do: change anything (see `text`). Who calls it: [`super::query`].
+//! What it does: reads and limits them. What it does not do: change or find anything (see `text`). Who calls it: [`super::query`].
 
 use super::pairs::{Pairs, invalid};
 use crate::error::ApiError;
 
 const MAX_REPLACE: usize = 200;
 const MAX_REPLACE_LENGTH: usize = 512;
+const MAX_SEARCH: usize = 50;
+/// Most characters of what is looked for.
+pub const MAX_SEARCH_LENGTH: usize = 64;
 
 /// What `redact` may name: groups, and the labels of single entities that the rules find.
 pub const REDACTIONS: [&str; 32] = [
@@ -44,7 +47,7 @@ pub const REDACTIONS: [&str; 32] = [
     "vehicle_id",
 ];
 
-/// What a client wants changed in the words.
+/// What a client wants changed in the words, and found in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WordChanges {
     /// Keep "uh" and "um".
@@ -57,6 +60,10 @@ pub struct WordChanges {
     pub redact: Vec<String>,
     /// Phrases and what stands in their place, perhaps nothing.
     pub replace: Vec<(String, String)>,
+    /// What is looked for, each of at most [`MAX_SEARCH_LENGTH`] characters.
+    pub search: Vec<String>,
+    /// Report what the words are about.
+    pub entities: bool,
 }
 
 /// What is written in another form than it is spoken in; `text::format` does it.
@@ -100,7 +107,14 @@ impl WordChanges {
             profanity_filter: pairs.boolean("profanity_filter")?,
             redact: redact(pairs)?,
             replace: replace.collect::<Result<_, _>>()?,
+            search: search(pairs)?,
+            entities: pairs.boolean("detect_entities")?,
         })
+    }
+
+    /// Something is done with entities: a result that ends within one shows less than it could.
+    pub fn has_entities(&self) -> bool {
+        self.format.smart || self.entities || !self.redact.is_empty()
     }
 
     /// Formatting knows English only: without `english` the words stay as the model wrote them.
@@ -109,6 +123,16 @@ impl WordChanges {
             self.format = Format::default();
         }
     }
+}
+
+fn search(pairs: &Pairs) -> Result<Vec<String>, ApiError> {
+    let search = pairs.list("search");
+    if search.len() > MAX_SEARCH || search.iter().any(|query| query.chars().count() > MAX_SEARCH_LENGTH) {
+        return Err(ApiError::InvalidQuery(format!(
+            "search: at most {MAX_SEARCH} of at most {MAX_SEARCH_LENGTH} characters are allowed"
+        )));
+    }
+    Ok(search)
 }
 
 /// What cannot be redacted is refused: nobody must believe that it was.

@@ -21,6 +21,8 @@ pub enum ClientMessage {
     Configure {
         /// The terms to favour from now on. A sender that names them knows and awaits a reply.
         keyterms: Option<Vec<String>>,
+        /// Numbers in digits from now on, or not. Nobody awaits a reply to that.
+        numerals: Option<bool>,
     },
 }
 
@@ -59,8 +61,13 @@ impl ClientMessage {
             },
             Some("Configure") => {
                 let keyterms = object.get("keyterms").cloned().unwrap_or_default();
+                // Old JavaScript clients say `processors`.
+                let features = ["features", "processors"]
+                    .into_iter()
+                    .find_map(|key| object.get(key)?.get("numerals"));
+                let numerals = features.and_then(Value::as_bool);
                 serde_json::from_value(keyterms)
-                    .map(|keyterms| ClientMessage::Configure { keyterms })
+                    .map(|keyterms| ClientMessage::Configure { keyterms, numerals })
                     .map_err(|_| refuse("The field `keyterms` is not a list of texts.".into()))
             }
             _ => Err(refuse("The message is of an unknown `type`.".into())),
@@ -107,7 +114,7 @@ mod tests {
     #[test]
     fn configure_may_carry_keyterms() {
         let keyterms = |text| match ClientMessage::parse(text) {
-            Ok(ClientMessage::Configure { keyterms }) => keyterms,
+            Ok(ClientMessage::Configure { keyterms, .. }) => keyterms,
             other => panic!("{other:?}"),
         };
         assert_eq!(
@@ -118,6 +125,26 @@ mod tests {
         assert_eq!(keyterms(r#"{"type":"Configure","keyterms":null}"#), None);
         assert_eq!(keyterms(r#"{"type":"Configure","features":{"numerals":true}}"#), None);
         assert_eq!(keyterms(r#"{"type":"Configure","processors":{"numerals":true}}"#), None);
+    }
+
+    #[test]
+    fn configure_may_switch_numerals_and_what_is_not_known_is_ignored() {
+        let numerals = |text| match ClientMessage::parse(text) {
+            Ok(ClientMessage::Configure { numerals, .. }) => numerals,
+            other => panic!("{other:?}"),
+        };
+        for (text, wanted) in [
+            (r#"{"type":"Configure","features":{"numerals":true,"punctuate":true}}"#, Some(true)),
+            (r#"{"type":"Configure","processors":{"numerals":false}}"#, Some(false)),
+            (r#"{"type":"Configure","features":{},"processors":{"numerals":true}}"#, Some(true)),
+            (r#"{"type":"Configure","features":{"numerals":"yes"}}"#, None),
+            (r#"{"type":"Configure","features":["numerals"]}"#, None),
+            (r#"{"type":"Configure","features":null}"#, None),
+            (r#"{"type":"Configure","numerals":true}"#, None),
+            (r#"{"type":"Configure"}"#, None),
+        ] {
+            assert_eq!(numerals(text), wanted, "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Seconds;
 use super::models::{ModelInfo, ModelRef};
-use super::results::{Alternative, Word};
+use super::results::{Alternative, Entity, Search, Word};
 
 /// The whole response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,8 +109,79 @@ pub struct FileResults {
 /// Holds the one alternative.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileChannel {
+    /// What was looked for, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Vec<Search>>,
     /// Exactly one, also for silence.
-    pub alternatives: [Alternative; 1],
+    pub alternatives: [FileAlternative; 1],
+}
+
+/// A transcript with its words and what was made of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileAlternative {
+    /// The words joined by blanks.
+    pub transcript: String,
+    /// As of [`Alternative`].
+    pub confidence: f32,
+    /// In order of time.
+    pub words: Vec<Word>,
+    /// If asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paragraphs: Option<Paragraphs>,
+    /// What the words are about, if asked for, in their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<Entity>>,
+}
+
+impl FileAlternative {
+    /// The alternative made of these words.
+    pub fn new(words: Vec<Word>, paragraphs: Option<Paragraphs>, entities: Option<Vec<Entity>>) -> Self {
+        let Alternative {
+            transcript,
+            confidence,
+            words,
+        } = Alternative::new(words);
+        Self {
+            transcript,
+            confidence,
+            words,
+            paragraphs,
+            entities,
+        }
+    }
+}
+
+/// A transcript in paragraphs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Paragraphs {
+    /// The paragraphs, with an empty line between two, after a line break.
+    pub transcript: String,
+    /// In order of time.
+    pub paragraphs: Vec<Paragraph>,
+}
+
+/// Sentences in a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Paragraph {
+    /// At least one.
+    pub sentences: Vec<Sentence>,
+    /// Words in all of them.
+    pub num_words: usize,
+    /// Start of the first word.
+    pub start: Seconds,
+    /// End of the last word.
+    pub end: Seconds,
+}
+
+/// Words up to the end of a sentence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sentence {
+    /// The words joined by blanks.
+    pub text: String,
+    /// Start of the first word.
+    pub start: Seconds,
+    /// End of the last word.
+    pub end: Seconds,
 }
 
 /// A stretch of words without a long pause.

@@ -26,7 +26,6 @@ pub const RATES: std::ops::RangeInclusive<u32> = 8_000..=48_000;
 
 const MAX_TAG: usize = 128;
 const MAX_EXTRA: usize = 2_048;
-const MAX_SEARCH: usize = 50;
 const MAX_CUSTOM: usize = 100;
 
 /// What a client asks for.
@@ -56,6 +55,10 @@ pub struct ListenOptions {
     pub utterance_end: Option<Millis>,
     /// Live: report the beginning of speech.
     pub vad_events: bool,
+    /// Live: finals do not wait for the rest of an entity.
+    pub no_delay: bool,
+    /// File: divide the transcript into paragraphs.
+    pub paragraphs: bool,
     /// File: divide the result into utterances at pauses of this many seconds; `None`: off.
     pub utt_split: Option<f64>,
     /// File: how the answer is written.
@@ -218,6 +221,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         return Err(ApiError::Conflict("Summarization is not available for streaming."));
     }
     let live = Live::read(&pairs, kind)?;
+    let changes = WordChanges::read(&pairs, punctuate)?;
     Ok(ListenOptions {
         model,
         version: pairs.scalar("version").filter(|version| *version != "latest").map(str::to_owned),
@@ -225,12 +229,14 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         language_model: pairs.scalar("language_model").map(str::to_owned),
         audio: audio(&pairs)?,
         punctuate,
-        changes: WordChanges::read(&pairs, punctuate)?,
+        paragraphs: kind == Kind::File && (pairs.boolean("paragraphs")? || changes.format.smart),
+        changes,
         favoured,
         interim_results: live.interim_results,
         endpointing: live.endpointing,
         utterance_end: live.utterance_end,
         vad_events: live.vad_events,
+        no_delay: live.no_delay,
         utt_split: utt_split(&pairs, kind)?,
         answer: answer(&pairs, kind)?,
         callback: callback(&pairs, kind)?,
@@ -300,6 +306,7 @@ struct Live {
     endpointing: Option<Millis>,
     utterance_end: Option<Millis>,
     vad_events: bool,
+    no_delay: bool,
 }
 
 impl Live {
@@ -310,9 +317,9 @@ impl Live {
                 endpointing: None,
                 utterance_end: None,
                 vad_events: false,
+                no_delay: false,
             });
         }
-        pairs.boolean("no_delay")?;
         let interim_results = pairs.boolean("interim_results")?;
         let utterance_end = pairs.number("utterance_end_ms")?.map(|ms| Millis(ms).max(MIN_UTTERANCE_END));
         Ok(Live {
@@ -320,6 +327,7 @@ impl Live {
             endpointing: endpointing(pairs)?,
             utterance_end: utterance_end.filter(|_| interim_results),
             vad_events: pairs.boolean("vad_events")?,
+            no_delay: pairs.boolean("no_delay")?,
         })
     }
 }
@@ -342,9 +350,6 @@ fn endpointing(pairs: &Pairs) -> Result<Option<Millis>, ApiError> {
 fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
     pairs.boolean("mip_opt_out")?;
     pairs.number::<u32>("alternatives")?;
-    if pairs.list("search").len() > MAX_SEARCH {
-        return Err(ApiError::InvalidQuery("search: at most 50 terms are allowed".into()));
-    }
     let mut punctuate = false;
     for name in ["punctuate", "smart_format", "detect_entities"] {
         punctuate |= pairs.boolean(name)?;

@@ -115,6 +115,9 @@ pub struct Results {
     pub metadata: ResultsMetadata,
     /// The answer to a `Finalize`.
     pub from_finalize: bool,
+    /// What the words are about; only of finals, and if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<Entity>>,
 }
 
 /// Holds the one alternative.
@@ -122,6 +125,49 @@ pub struct Results {
 pub struct Channel {
     /// Exactly one.
     pub alternatives: [Alternative; 1],
+    /// What was looked for, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Vec<Search>>,
+}
+
+/// What was looked for, and where it may have been said.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Search {
+    /// As the client gave it.
+    pub query: String,
+    /// The likeliest first.
+    pub hits: Vec<Hit>,
+}
+
+/// Words that may be what was looked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hit {
+    /// How alike they are, 0 to 1.
+    pub confidence: f32,
+    /// From the beginning of the audio.
+    pub start: Seconds,
+    /// From the beginning of the audio.
+    pub end: Seconds,
+    /// The words.
+    pub snippet: String,
+}
+
+/// Words that name or number something.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entity {
+    /// What it is, in upper case (contract 7.9).
+    pub label: &'static str,
+    /// The words as they are shown.
+    pub value: String,
+    /// The words as they were spoken, where they are written in another form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_value: Option<String>,
+    /// The least of the words' confidences, 0 to 1.
+    pub confidence: f32,
+    /// Index of the first word.
+    pub start_word: usize,
+    /// Index behind the last word.
+    pub end_word: usize,
 }
 
 /// A transcript with its words.
@@ -259,6 +305,7 @@ mod tests {
             speech_final: true,
             channel: Channel {
                 alternatives: [Alternative::new(words)],
+                search: None,
             },
             metadata: ResultsMetadata {
                 request_id: Uuid::nil(),
@@ -267,6 +314,7 @@ mod tests {
                 extra: BTreeMap::new(),
             },
             from_finalize: false,
+            entities: None,
         })
     }
 
@@ -291,6 +339,39 @@ mod tests {
             text.contains(r#""channel":{"alternatives":[{"transcript":"","confidence":0.0,"words":[]}]}"#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn finds_stand_behind_the_alternatives_and_entities_at_the_end() {
+        let ServerMessage::Results(mut results) = results(Vec::new()) else {
+            panic!("not results")
+        };
+        results.channel.search = Some(vec![Search {
+            query: "refund".into(),
+            hits: vec![Hit {
+                confidence: 0.75,
+                start: Seconds(1.0),
+                end: Seconds(1.5),
+                snippet: "refunds".into(),
+            }],
+        }]);
+        let entity = |raw_value| Entity {
+            label: "PHONE_NUMBER",
+            value: "555-1234".into(),
+            raw_value,
+            confidence: 0.5,
+            start_word: 2,
+            end_word: 3,
+        };
+        results.entities = Some(vec![entity(None), entity(Some("five five".into()))]);
+        let text = ServerMessage::Results(results).to_json();
+        for part in [
+            r#"[]}],"search":[{"query":"refund","hits":[{"confidence":0.75,"start":1.0,"end":1.5,"snippet":"refunds"}]}]},"metadata""#,
+            r#""from_finalize":false,"entities":[{"label":"PHONE_NUMBER","value":"555-1234","confidence":0.5,"start_word":2,"end_word":3},"#,
+            r#"{"label":"PHONE_NUMBER","value":"555-1234","raw_value":"five five","confidence":0.5,"start_word":2,"end_word":3}]}"#,
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

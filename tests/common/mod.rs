@@ -64,6 +64,16 @@ pub fn vocabulary() -> Tokenizer {
     Tokenizer::new((0..=WORDS).map(piece).collect(), TokenizerSettings::default()).unwrap()
 }
 
+/// A vocabulary of these words, in the order in which the scripted engine says them.
+fn saying(words: &str) -> Tokenizer {
+    let words = words.split(' ').map(|word| format!("\u{2581}{word}"));
+    Tokenizer::new(
+        std::iter::once("<unk>".to_owned()).chain(words).collect(),
+        TokenizerSettings::default(),
+    )
+    .unwrap()
+}
+
 /// The toy model's public face; chunks of 160 ms.
 pub fn served() -> Served {
     Served {
@@ -91,6 +101,7 @@ pub struct Setup {
     engine: Option<Box<dyn Engine>>,
     devices: usize,
     favours: bool,
+    says: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -102,6 +113,7 @@ impl Default for Setup {
             engine: None,
             devices: 1,
             favours: false,
+            says: None,
         }
     }
 }
@@ -139,6 +151,12 @@ impl Setup {
         self
     }
 
+    /// The engine says these words in order, the first at the beginning, where there is sound at its time ([`EVERY`]).
+    pub fn says(mut self, words: &'static str) -> Self {
+        self.says = Some(words);
+        self
+    }
+
     /// So many devices, each with a scripted engine and as many places.
     pub fn devices(mut self, devices: usize) -> Self {
         self.devices = devices;
@@ -150,9 +168,10 @@ impl Setup {
         let config = parsed(&self.config);
         // A scripted step takes the same time for any number of chunks; what surrounds it costs a little for each.
         let cost = BUCKETS.map(|chunks| self.step.as_secs_f64() + 1e-4 + 2e-5 * chunks as f64);
+        let words = self.says.map_or(WORDS, |words| words.split(' ').count() as u32);
         let engine = self
             .engine
-            .unwrap_or_else(|| Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step)));
+            .unwrap_or_else(|| Box::new(ScriptedEngine::new(self.slots, EVERY, words, self.step)));
         let device = |engine| Device {
             engine,
             cost: CostTable::from_rows(vec![cost]),
@@ -160,12 +179,13 @@ impl Setup {
         };
         let mut devices = vec![device(engine)];
         for _ in 1..self.devices {
-            devices.push(device(Box::new(ScriptedEngine::new(self.slots, EVERY, WORDS, self.step))));
+            devices.push(device(Box::new(ScriptedEngine::new(self.slots, EVERY, words, self.step))));
         }
         let opened = Opened {
             devices,
             served: Served {
                 favours: self.favours,
+                vocabulary: Arc::new(self.says.map_or_else(vocabulary, saying)),
                 ..served()
             },
             lm: None,
@@ -202,7 +222,7 @@ impl Setup {
 
     /// Starts the server in a process of its own. Not for other engines than the scripted one.
     pub fn child(self) -> Server {
-        assert!(self.engine.is_none());
+        assert!(self.engine.is_none() && self.says.is_none());
         // The server of this process would do it; here it is in another one.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut child = Command::new(std::env::current_exe().unwrap())

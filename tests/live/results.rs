@@ -265,6 +265,72 @@ async fn utterance_end_is_clamped_to_a_second_and_needs_a_word() {
     );
 }
 
+/// "my phone number is" with a number behind it, a pause of 1.28 s in the number and a longer one at the end.
+const NUMBER: &str = "- - my phone number is five five five - - - - one two three four - - - - - - - - - - - - - -";
+
+fn number_with_a_pause() -> (Server, Tape) {
+    let server = Setup::default().says(NUMBER).start();
+    let tape = Tape::new(16_000).silence(0.64).speech(2.24).silence(1.28).speech(1.28).silence(1.6);
+    (server, tape)
+}
+
+#[tokio::test]
+async fn a_number_with_a_pause_in_it_is_one_unless_nothing_may_be_held() {
+    let (server, tape) = number_with_a_pause();
+    for (query, wanted) in [
+        ("smart_format=true", "my phone number is 555-1234"),
+        ("smart_format=true&no_delay=true", "my phone number is 555 1234"),
+        ("redact=phone_number", "my phone number is [PHONE_NUMBER_1]"),
+        ("numerals=false", "my phone number is five five five one two three four"),
+    ] {
+        let query = format!("{query}&endpointing=300&interim_results=true");
+        let conversation = transcribe(&server, &tape, &query, 20).await;
+        assert_eq!(conversation.text(), wanted, "{query}");
+        assert_tiles(&conversation.finals(), tape.seconds());
+        if query.contains("redact") {
+            let shown = |result: &&&serde_json::Value| transcript(result).contains("five") || transcript(result).contains("four");
+            assert_eq!(conversation.all("Results").iter().filter(shown).count(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_held_number_is_final_as_soon_as_that_is_asked_for() {
+    let (server, tape) = number_with_a_pause();
+    let mut live = connect(&server, &format!("{QUERY}&smart_format=true&endpointing=300")).await;
+    // The first 3.84 s, of which the last 0.96 are silent.
+    live.audio(&tape.linear16()[..3_840 * 32]).await;
+    live.text(crate::common::client::FINALIZE).await;
+    let result = live.until_finalized().await;
+    assert_eq!(transcript(&result), "my phone number is 555");
+    assert_eq!(live.heard.len(), 1, "{:?}", live.heard);
+}
+
+#[tokio::test]
+async fn entities_come_with_finals_and_finds_with_every_result() {
+    let (server, tape) = number_with_a_pause();
+    let query = "detect_entities=true&smart_format=true&search=phone+number&endpointing=300&interim_results=true";
+    let conversation = transcribe(&server, &tape, query, 20).await;
+    let (mut entities, mut hits) = (Vec::new(), Vec::new());
+    for result in conversation.all("Results") {
+        let search = result["channel"]["search"].as_array().unwrap();
+        assert_eq!((search.len(), &search[0]["query"]), (1, &"phone number".into()));
+        assert_eq!(result.get("entities").is_some(), result["is_final"] == true, "{result}");
+        if let Some(found) = result["entities"].as_array() {
+            entities.extend(found.clone());
+            hits.extend(search[0]["hits"].as_array().unwrap().clone());
+        }
+    }
+    assert_eq!(entities.len(), 1, "{entities:?}");
+    assert_eq!(
+        (&entities[0]["label"], &entities[0]["value"]),
+        (&"PHONE_NUMBER".into(), &"555-1234".into())
+    );
+    assert_eq!(hits.len(), 1, "{hits:?}");
+    assert_eq!(hits[0]["snippet"], "phone number");
+    assert!((number(&hits[0]["start"]) - 0.96).abs() < 0.001, "{hits:?}");
+}
+
 #[tokio::test]
 async fn punctuation_is_shown_only_when_asked_for() {
     let server = Server::start();

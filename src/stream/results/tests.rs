@@ -41,6 +41,7 @@ fn segment(utterance_end: Option<u64>) -> Segment {
         chunk: Samples(16_000),
         utterance_end: utterance_end.map(|seconds| Samples(seconds * 16_000)),
         rewrite: Arc::default(),
+        hold: false,
         channel: [0, 1],
         metadata: Arc::new(metadata),
     })

@@ -1,3 +1,4 @@
+mod hold;
 mod protocol;
 mod rig;
 mod rules;

@@ -23,6 +23,8 @@ pub struct StreamInfo {
     pub favours: bool,
     /// The language model that the request chose, by its place among those of the model.
     pub lm: Option<usize>,
+    /// What it hears is English.
+    pub english: bool,
 }
 
 /// The numbers that rule live streams.

@@ -8,6 +8,10 @@ const MAX_LABEL: usize = 63;
 /// Length of a name that no more is added to (RFC 1035).
 const MAX_NAME: usize = 253;
 
+/// Words of an address that may still be going on, and those behind its last sign: "dot smith at gmail".
+const MAX_OPEN: usize = 12;
+const MAX_AFTER_SIGN: usize = 3;
+
 /// Names at the end of an address that are understood (a part of IANA's list of top-level domains, without those that are common words).
 const TOP_LEVEL: &[&str] = &[
     "ai", "app", "au", "biz", "ca", "co", "com", "de", "dev", "edu", "es", "eu", "fr", "gov", "ie", "info", "io", "jp", "mil", "net", "nl",
@@ -94,6 +98,23 @@ pub(super) fn web(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
         taken += 1 + name.words;
     }
     Some(vec![Written::new(taken, written)])
+}
+
+/// How many of the words at the end belong to an address that is not complete yet: "john dot smith at", "w w w dot example", "john at gmail".
+pub(in crate::text) fn open_address(words: &[&str]) -> usize {
+    let near = words.get(words.len().saturating_sub(MAX_OPEN)..).unwrap_or_default();
+    let is_sign = |word: &&str| matches!(*word, "dot" | "underscore");
+    let ends_with_host = matches!(near, [.., "at", host] if MAIL_HOSTS.contains(host) && !matches!(*host, "live" | "mail"));
+    let Some(last) = near.iter().rposition(is_sign) else {
+        return if ends_with_host { near.len().min(3) } else { 0 };
+    };
+    let after = rest(near, last + 1);
+    let complete = TOP_LEVEL.contains(&word(after, 0));
+    if complete || after.len() > MAX_AFTER_SIGN {
+        return 0;
+    }
+    let first = near.iter().position(is_sign).unwrap_or(last);
+    near.len() - first.saturating_sub(1)
 }
 
 /// "a b c dot com" is an address, "a dot com" is none.

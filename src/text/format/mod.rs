@@ -12,6 +12,7 @@ mod dictation;
 mod internet;
 mod numbers;
 
+pub(super) use self::internet::open_address;
 use super::run::{ending, joined, opening};
 use super::spoken::Written;
 use crate::wire::changes::Format;

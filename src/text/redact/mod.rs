@@ -1,8 +1,9 @@
-//! Takes what is sensitive out of words: card and social security numbers, numerals, personal data. English. Pure.
+//! Takes what is sensitive out of words: card and social security numbers, numerals, personal data; and tells which there are. English. Pure.
 //!
 //! What it does: finds what a request wants redacted and puts one token in its place ([`rules`] say what a number is), the same in interims
-//! and finals. An interim shows no numeral that what follows could make sensitive. What it does not do: understand; rules over words have
-//! false alarms, and miss what nobody announced. Who calls it: [`super::rewrite`].
+//! and finals. An interim shows no numeral that what follows could make sensitive. If asked, it says where everything is that the rules know by
+//! name. What it does not do: understand; rules over words have false alarms, and miss what nobody announced. Who calls it:
+//! [`super::rewrite`].
 
 mod numerals;
 mod phrases;
@@ -10,10 +11,13 @@ mod rules;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
+pub(super) use self::numerals::is_open;
 use self::phrases::Label;
 use self::rules::Found;
 use super::run::{ending, opening};
+use crate::wire::Seconds;
 #[cfg(doc)]
 use crate::wire::changes::REDACTIONS;
 use crate::wire::results::Word;
@@ -33,6 +37,28 @@ pub struct Redaction {
     labels: Vec<Label>,
     /// Numerals of so many digits, whatever they mean.
     numerals: Option<usize>,
+    /// Everything that has a label is told of.
+    tells: bool,
+}
+
+/// Words without what is redacted, and what is in them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redacted {
+    /// The words.
+    pub words: Vec<Word>,
+    /// In order, without overlap; empty unless asked for.
+    pub entities: Vec<Span>,
+}
+
+/// What some words name or number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// Upper-case name (contract 7.9).
+    pub label: &'static str,
+    /// Start of its first word.
+    pub start: Seconds,
+    /// End of its last word.
+    pub end: Seconds,
 }
 
 /// What the redaction of a stream or file remembers.
@@ -59,9 +85,9 @@ pub enum Stage {
 }
 
 impl Redaction {
-    /// From the values of a request, which are some of [`REDACTIONS`].
-    pub fn new(values: &[String]) -> Self {
-        let mut redaction = Self::default();
+    /// From the values of a request, which are some of [`REDACTIONS`]. `tells`: what is in the words is to be told.
+    pub fn new(values: &[String], tells: bool) -> Self {
+        let mut redaction = Self { tells, ..Self::default() };
         values.iter().for_each(|value| redaction.add(value));
         redaction
     }
@@ -95,9 +121,10 @@ impl Redaction {
     }
 
     /// The words without what is to be redacted. `memory`: of the stream; of interims a copy, which is thrown away.
-    pub fn words(&self, words: Vec<Word>, memory: &mut Memory, stage: Stage) -> Vec<Word> {
-        if !self.is_on() {
-            return words;
+    pub fn words(&self, words: Vec<Word>, memory: &mut Memory, stage: Stage) -> Redacted {
+        if !self.is_on() && !self.tells {
+            let entities = Vec::new();
+            return Redacted { words, entities };
         }
         let known = memory.recent.len();
         let plain: Vec<String> = memory
@@ -107,7 +134,14 @@ impl Redaction {
             .chain(words.iter().map(|word| word.word.clone()))
             .collect();
         let spelled: Vec<&str> = plain.iter().map(String::as_str).collect();
-        let found = self.found(&spelled, known, stage);
+        let mut finds = rules::find(&spelled, known);
+        finds.retain(|found| found.words.end > known);
+        let found = self.found(&finds, &spelled, stage);
+        let entities = if self.tells {
+            entities(&finds, &found, known, &words)
+        } else {
+            Vec::new()
+        };
         let shown = self.shown(&spelled, known, stage);
         let mut out = Vec::with_capacity(words.len());
         let mut found = found.into_iter().peekable();
@@ -133,14 +167,14 @@ impl Redaction {
             let old = memory.recent.len().saturating_sub(RECENT);
             memory.recent.drain(..old);
         }
-        out
+        Redacted { words: out, entities }
     }
 
-    /// What is to be redacted in the words from `known` on, with its label, in order and without overlap.
-    fn found(&self, words: &[&str], known: usize, stage: Stage) -> Vec<(Found, Label)> {
-        let found = rules::find(words, known).into_iter().filter(|found| found.words.end > known);
-        let mut found: Vec<(Found, Label)> = found
-            .filter_map(|found| self.label(&found, words, stage).map(|label| (found, label)))
+    /// What is to be redacted of what was found in the words, with its label, in order and without overlap.
+    fn found(&self, finds: &[Found], words: &[&str], stage: Stage) -> Vec<(Found, Label)> {
+        let mut found: Vec<(Found, Label)> = finds
+            .iter()
+            .filter_map(|found| self.label(found, words, stage).map(|label| (found.clone(), label)))
             .collect();
         found.sort_by_key(|(found, _)| (found.words.start, std::cmp::Reverse(found.words.end)));
         // What begins within another find becomes part of it.
@@ -179,7 +213,7 @@ impl Redaction {
 
     /// Up to where words are shown: those at the end of an interim that could turn out to be a part of a number, an address or a name are not.
     fn shown(&self, words: &[&str], known: usize, stage: Stage) -> usize {
-        if stage != Stage::Interim {
+        if stage != Stage::Interim || !self.is_on() {
             return words.len();
         }
         let of_words = self.labels.iter().any(|label| phrases::OF_WORDS.contains(label));
@@ -217,6 +251,33 @@ impl Memory {
         self.latest = Some((label, number));
         number
     }
+}
+
+/// Where what was found lies in `words`, which are those from `known` on: what was redacted under the label that it has there, the longest of
+/// what begins at the same word, and nothing that begins within another.
+fn entities(finds: &[Found], redacted: &[(Found, Label)], known: usize, words: &[Word]) -> Vec<Span> {
+    let apart = |found: &&Found| {
+        let next = redacted.partition_point(|(other, _)| other.words.end <= found.words.start);
+        redacted.get(next).is_none_or(|(other, _)| other.words.start >= found.words.end)
+    };
+    let named = finds
+        .iter()
+        .filter(apart)
+        .filter_map(|found| found.label.map(|label| (found.words.clone(), label)));
+    let redacted = redacted.iter().map(|(found, label)| (found.words.clone(), *label));
+    let mut found: Vec<(Range<usize>, Label)> = named.chain(redacted).collect();
+    found.sort_by_key(|(words, _)| (words.start, std::cmp::Reverse(words.end)));
+    found.dedup_by(|(later, _), (earlier, _)| later.start < earlier.end);
+    let span = |(range, label): (Range<usize>, Label)| {
+        let first = words.get(range.start.saturating_sub(known))?;
+        let last = words.get(range.end.checked_sub(known + 1)?)?;
+        Some(Span {
+            label,
+            start: first.start,
+            end: last.end,
+        })
+    };
+    found.into_iter().filter_map(span).collect()
 }
 
 /// One word in the place of a run, with the punctuation around it.

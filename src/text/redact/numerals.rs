@@ -70,7 +70,7 @@ pub(super) struct Run {
 }
 
 /// Whether a word at the end of what was heard may turn out to be a part of a number.
-pub(super) fn is_open(word: &str) -> bool {
+pub(in crate::text) fn is_open(word: &str) -> bool {
     let begins = matches!(word, "oh" | "o" | "a") || repeated(word).is_some() || ordinal(word).is_some() || MONTHS.contains(&word);
     begins || CONNECTORS.contains(&word)
 }

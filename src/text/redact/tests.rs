@@ -51,7 +51,7 @@ fn spoken(words: &[String]) -> Vec<Word> {
 }
 
 fn redaction(options: &[&str]) -> Redaction {
-    Redaction::new(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+    Redaction::new(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>(), false)
 }
 
 /// Which words are still to be seen.
@@ -71,7 +71,17 @@ fn text(shown: &[Word]) -> String {
 
 fn redacted(options: &[&str], words: &str) -> String {
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-    text(&redaction(options).words(spoken(&words), &mut Memory::default(), Stage::Whole))
+    text(&whole(&redaction(options), &words))
+}
+
+/// What is shown of words that are all there are.
+fn whole(redaction: &Redaction, words: &[String]) -> Vec<Word> {
+    redaction.words(spoken(words), &mut Memory::default(), Stage::Whole).words
+}
+
+/// What is shown of the first words of a stream.
+fn interim(redaction: &Redaction, words: &[String]) -> Vec<Word> {
+    redaction.words(spoken(words), &mut Memory::default(), Stage::Interim).words
 }
 
 #[test]
@@ -80,7 +90,7 @@ fn of_what_callers_say_at_least_98_in_100_is_redacted_and_false_alarms_are_liste
     assert!(forms.len() >= 200, "{}", forms.len());
     let (mut missed, mut alarms) = (Vec::new(), Vec::new());
     for form in &forms {
-        let shown = redaction(&[&form.option]).words(spoken(&form.words), &mut Memory::default(), Stage::Whole);
+        let shown = whole(&redaction(&[&form.option]), &form.words);
         let leaks = leaked(form, &shown);
         if !leaks.is_empty() {
             missed.push(format!("{}: {} [shown: {}]", form.option, form.words.join(" "), leaks.join(" ")));
@@ -109,7 +119,7 @@ fn of_what_callers_say_at_least_98_in_100_is_redacted_and_false_alarms_are_liste
 fn what_is_harmless_stays() {
     let mut alarms = Vec::new();
     for form in forms(HARMLESS) {
-        let shown = redaction(&[&form.option]).words(spoken(&form.words), &mut Memory::default(), Stage::Whole);
+        let shown = whole(&redaction(&[&form.option]), &form.words);
         if shown.len() != form.words.len() || text(&shown).contains('[') {
             alarms.push(format!("{}: {} -> {}", form.option, form.words.join(" "), text(&shown)));
         }
@@ -123,10 +133,9 @@ fn nothing_sensitive_is_in_any_interim() {
     let mut leaks = Vec::new();
     for form in forms(CASES) {
         let redaction = redaction(&[&form.option]);
-        let whole = redaction.words(spoken(&form.words), &mut Memory::default(), Stage::Whole);
-        let missed = leaked(&form, &whole).len();
+        let missed = leaked(&form, &whole(&redaction, &form.words)).len();
         for heard in 1..=form.words.len() {
-            let shown = redaction.words(spoken(&form.words[..heard]), &mut Memory::default(), Stage::Interim);
+            let shown = interim(&redaction, &form.words[..heard]);
             if leaked(&form, &shown).len() > missed {
                 leaks.push(format!("{}: {} -> {}", form.option, form.words[..heard].join(" "), text(&shown)));
             }
@@ -142,7 +151,7 @@ fn an_interim_shows_no_name_before_it_is_known_to_be_none() {
         .map(str::to_owned)
         .collect();
     for heard in 1..=words.len() {
-        let shown = redaction(&["email_address"]).words(spoken(&words[..heard]), &mut Memory::default(), Stage::Interim);
+        let shown = interim(&redaction(&["email_address"]), &words[..heard]);
         assert!(
             !text(&shown).contains("john") && !text(&shown).contains("smith"),
             "{}",
@@ -162,8 +171,8 @@ fn a_number_that_goes_on_in_the_next_final_is_redacted_there_too() {
         for cut in (1..form.words.len()).filter(|cut| form.sensitive[*cut - 1] && form.sensitive[*cut]) {
             let mut memory = Memory::default();
             let words = spoken(&form.words);
-            let mut shown = redaction.words(words[..cut].to_vec(), &mut memory, Stage::Final);
-            shown.extend(redaction.words(words[cut..].to_vec(), &mut memory, Stage::Final));
+            let mut shown = redaction.words(words[..cut].to_vec(), &mut memory, Stage::Final).words;
+            shown.extend(redaction.words(words[cut..].to_vec(), &mut memory, Stage::Final).words);
             // A final ends with at most two digits that nothing has said to be sensitive.
             if leaked(form, &shown).iter().filter(|word| **word != "double").count() > 2 {
                 leaks.push(format!("{} {cut}: {} -> {}", form.option, form.words.join(" "), text(&shown)));
@@ -226,7 +235,7 @@ fn a_token_spans_its_words_and_keeps_what_ends_the_sentence() {
         word.punctuated_word = Some(word.word.clone());
     }
     words[2].punctuated_word = Some("hundred.".into());
-    let shown = redaction(&["numbers"]).words(words, &mut Memory::default(), Stage::Whole);
+    let shown = redaction(&["numbers"]).words(words, &mut Memory::default(), Stage::Whole).words;
     let token = &shown[1];
     assert_eq!((token.start.0, token.end.0), (1.0, 3.0));
     assert!((token.confidence - 0.4).abs() < 1e-6);
@@ -239,7 +248,7 @@ fn the_same_number_keeps_its_token_through_a_stream() {
     let mut memory = Memory::default();
     let say = |memory: &mut Memory, said: &str| {
         let words: Vec<String> = said.split(' ').map(str::to_owned).collect();
-        text(&redaction.words(spoken(&words), memory, Stage::Final))
+        text(&redaction.words(spoken(&words), memory, Stage::Final).words)
     };
     assert_eq!(say(&mut memory, "code nine hundred okay"), "code [NUMERICAL_PII_1] okay");
     assert_eq!(say(&mut memory, "or five five five maybe"), "or [NUMERICAL_PII_2] maybe");
@@ -249,7 +258,7 @@ fn the_same_number_keeps_its_token_through_a_stream() {
         &mut memory.clone(),
         Stage::Interim,
     );
-    assert_eq!(text(&interim), "[NUMERICAL_PII_3]");
+    assert_eq!(text(&interim.words), "[NUMERICAL_PII_3]");
     assert_eq!(
         say(&mut memory, "code seven seven seven okay"),
         "code [NUMERICAL_PII_3] okay",
@@ -288,4 +297,51 @@ fn what_is_remembered_of_a_stream_is_bounded() {
     }
     assert_eq!(memory.recent.len(), RECENT);
     assert_eq!(memory.numbers.len(), DISTINCT);
+}
+
+/// What is told of words: label, first word, number of words.
+fn told(redaction: &Redaction, memory: &mut Memory, said: &str) -> Vec<(&'static str, usize, usize)> {
+    let words: Vec<String> = said.split(' ').map(str::to_owned).collect();
+    let spans = redaction.words(spoken(&words), memory, Stage::Final).entities;
+    let span = |span: &Span| (span.label, span.start.0 as usize, (span.end.0 - span.start.0) as usize);
+    spans.iter().map(span).collect()
+}
+
+#[test]
+fn what_is_known_by_name_is_told_without_overlap() {
+    let tells = Redaction::new(&[], true);
+    for (said, wanted) in [
+        ("my name is john smith", &[("NAME", 3, 2)][..]),
+        ("nothing to tell", &[]),
+        ("i have two cats", &[]),
+        ("twenty dollars in five days", &[("MONEY", 0, 2), ("DATE_INTERVAL", 3, 2)]),
+        ("at three hundred main street apartment five", &[("LOCATION_ADDRESS", 1, 6)]),
+        ("write to john five at gmail dot com", &[("EMAIL_ADDRESS", 2, 6)]),
+        (
+            "call five five five one two one two on march third",
+            &[("PHONE_NUMBER", 1, 7), ("DATE", 9, 2)],
+        ),
+    ] {
+        assert_eq!(told(&tells, &mut Memory::default(), said), wanted, "{said}");
+    }
+    assert!(
+        told(&redaction(&["pii"]), &mut Memory::default(), "my name is john").is_empty(),
+        "only if asked"
+    );
+}
+
+#[test]
+fn what_is_redacted_is_told_under_the_label_of_its_token() {
+    let redaction = Redaction::new(&["numbers".to_owned()], true);
+    let mut memory = Memory::default();
+    let said = "code nine hundred and my name is john";
+    assert_eq!(told(&redaction, &mut memory, said), [("NUMERICAL_PII", 1, 2), ("NAME", 7, 1)]);
+}
+
+#[test]
+fn the_final_before_says_what_is_told_in_the_next() {
+    let tells = Redaction::new(&[], true);
+    let mut memory = Memory::default();
+    assert!(told(&tells, &mut memory, "my policy number is").is_empty());
+    assert_eq!(told(&tells, &mut memory, "four four one seven thanks"), [("ACCOUNT_NUMBER", 0, 4)]);
 }

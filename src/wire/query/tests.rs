@@ -210,7 +210,6 @@ fn keywords_and_keyterms_belong_to_different_models() {
     live(&many);
     assert_eq!(parse_live(&format!("{many}keyterm=more")), Err(ApiError::KeytermLimit));
     assert!(parse_live(&"keywords=a&".repeat(101)).is_err());
-    assert!(parse_live(&"search=a&".repeat(51)).is_err());
 }
 
 #[test]
@@ -221,6 +220,43 @@ fn punctuation_is_implied_by_other_features() {
     }
     assert!(parse_file("paragraphs=true").unwrap().punctuate);
     assert!(!live("paragraphs=true").punctuate);
+}
+
+#[test]
+fn paragraphs_are_of_files_and_implied_by_smart_format() {
+    for (query, wanted) in [
+        ("", false),
+        ("paragraphs=true", true),
+        ("smart_format=true&paragraphs=false", true),
+        ("punctuate=true", false),
+    ] {
+        assert_eq!(parse_file(query).unwrap().paragraphs, wanted, "{query}");
+        assert!(!live(query).paragraphs, "{query}");
+    }
+}
+
+#[test]
+fn what_is_looked_for_is_limited_in_number_and_length() {
+    assert_eq!(live("search=refund&search=a+b,c&search=").changes.search, ["refund", "a b,c"]);
+    parse_file(&format!("search={}", "%C3%A4".repeat(64))).unwrap();
+    assert!(parse_file(&format!("search={}", "a".repeat(65))).is_err());
+    live(&"search=a&".repeat(50));
+    assert!(parse_live(&"search=a&".repeat(51)).is_err());
+}
+
+#[test]
+fn finals_may_be_held_for_entities_of_live_streams() {
+    for (query, wanted) in [
+        ("smart_format=true", true),
+        ("redact=pci", true),
+        ("detect_entities=true", true),
+        ("punctuate=true&numerals=true&redact=false", false),
+    ] {
+        let options = live(query);
+        assert_eq!((options.changes.has_entities(), options.no_delay), (wanted, false), "{query}");
+    }
+    assert!(live("smart_format=true&no_delay=True").no_delay);
+    assert!(parse_live("no_delay=maybe").is_err());
 }
 
 #[test]

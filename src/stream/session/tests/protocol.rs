@@ -190,6 +190,35 @@ fn configure_is_answered_only_if_it_carries_keyterms() {
 }
 
 #[test]
+fn numerals_are_switched_from_the_audio_on_that_follows_and_nobody_is_answered() {
+    for prompt in [true, false] {
+        let mut rig = Rig::saying(&["five"], "endpointing=false");
+        rig.prompt = prompt;
+        for configure in [
+            r#"{"type":"Configure","features":{"punctuate":true}}"#,
+            r#"{"type":"Configure","features":{"numerals":true}}"#,
+            r#"{"type":"Configure","processors":{"numerals":false}}"#,
+        ] {
+            rig.text(configure);
+            rig.audio(&speech(960));
+            rig.finalize();
+        }
+        while rig.answer() {}
+        let said: Vec<Vec<String>> = rig.finals().iter().map(|results| words(results)).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        for (words, wanted) in said.iter().zip(["five", "5", "five"]) {
+            assert!(!words.is_empty() && words.iter().all(|word| word == wanted), "{words:?}");
+        }
+        assert!(rig.sent.iter().all(|message| matches!(message, ServerMessage::Results(_))));
+    }
+    let mut german = Rig::saying(&["five"], "language=de&endpointing=false");
+    german.text(r#"{"type":"Configure","features":{"numerals":true}}"#);
+    german.audio(&speech(960));
+    german.close();
+    assert!(german.said().iter().all(|word| word == "five"), "{:?}", german.said());
+}
+
+#[test]
 fn keyterms_that_cannot_be_taken_are_refused_and_change_nothing() {
     let many = format!(r#"{{"type":"Configure","keyterms":["{}"]}}"#, "a ".repeat(501));
     let one = r#"{"type":"Configure","keyterms":["snow"]}"#;

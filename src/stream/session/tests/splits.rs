@@ -1,14 +1,15 @@
 //! What must not depend on how audio arrives and when the engine answers.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::rig::{Rig, pcm, say};
+use super::rig::{Rig, Says, pcm, say};
 use crate::stream::session::LiveRules;
 use crate::wire::results::ServerMessage;
 
 /// Feeds `bytes` in messages of the given sizes (again and again), lets the engine answer `answers` chunks after each, closes.
-fn run(query: &str, rules: LiveRules, bytes: &[u8], sizes: &[usize], answers: &[usize]) -> Rig {
-    let mut rig = Rig::with_rules(query, rules);
+fn run(mut rig: Rig, bytes: &[u8], sizes: &[usize], answers: &[usize]) -> Rig {
     rig.prompt = false;
     let (mut rest, mut sizes, mut answers) = (bytes, sizes.iter().cycle(), answers.iter().cycle());
     while !rest.is_empty() {
@@ -58,14 +59,32 @@ proptest! {
         let bytes = pcm(&say(&parts));
         let query = format!("encoding={encoding}&{options}{}", if two { "&channels=2&multichannel=true" } else { "" });
         let rules = LiveRules { right, ..LiveRules::default() };
-        let whole = run(&query, rules, &bytes, &[bytes.len()], &[1_000]);
+        let whole = run(Rig::with_rules(&query, rules), &bytes, &[bytes.len()], &[1_000]);
         whole.check();
         let undecoded_bytes = 1_000 * every;
-        let split = run(&query, LiveRules { credits, undecoded_bytes, ..rules }, &bytes, &sizes, &answers);
+        let split = run(Rig::with_rules(&query, LiveRules { credits, undecoded_bytes, ..rules }), &bytes, &sizes, &answers);
         split.check();
         for channel in 0..if two { 2 } else { 1 } {
             prop_assert_eq!(of_channel(&whole, channel), of_channel(&split, channel));
         }
+    }
+
+    #[test]
+    fn what_is_held_depends_on_the_audio_alone(
+        parts in parts(), options in options(), right in 0_u32..8, credits in 1_usize..5,
+        sizes in prop::collection::vec(1_usize..20_000, 1..8), answers in prop::collection::vec(0_usize..4, 1..5),
+        feature in prop::sample::select(vec!["smart_format=true", "redact=pci", "detect_entities=true&search=card"]),
+    ) {
+        let bytes = pcm(&say(&parts));
+        let query = format!("encoding=linear16&sample_rate=16000&{feature}&{options}");
+        let rules = LiveRules { right, ..LiveRules::default() };
+        let words = &["my", "card", "is", "four", "one", "one", "two", "twenty", "five", "thanks"];
+        let rig = |rules| Rig::with_vocabulary(&query, rules, Arc::new(Says(words)));
+        let whole = run(rig(rules), &bytes, &[bytes.len()], &[1_000]);
+        whole.check_windows();
+        let split = run(rig(LiveRules { credits, undecoded_bytes: 1_000, ..rules }), &bytes, &sizes, &answers);
+        split.check_windows();
+        prop_assert_eq!(of_channel(&whole, 0), of_channel(&split, 0));
     }
 
     #[test]
