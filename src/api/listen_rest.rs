@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 
+use super::work_time::WorkTime;
 use super::{State, errors};
 use crate::error::ApiError;
 use crate::prerecorded::assemble;
@@ -23,6 +24,8 @@ use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
 use crate::wire::vocabulary::takes_keyterms;
 use crate::wire::{ids, json};
 
+/// What a request counts as whose client did not wait for the answer; never sent.
+const HUNG_UP: u16 = 499;
 /// Most bytes of a JSON body that names an address.
 const MAX_JSON: usize = 64 << 10;
 
@@ -35,14 +38,33 @@ struct Address {
 pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<State>) -> HttpResponse {
     let began = Instant::now();
     let created = SystemTime::now();
+    let mut outcome = Outcome {
+        state: &state,
+        status: HUNG_UP,
+    };
     let answer = match handle(&request, body, &state, created).await {
-        Ok((format, text)) => HttpResponse::Ok().content_type(format.media_type()).body(text),
+        Ok((format, text)) => {
+            state.metrics.batch_took(began.elapsed().as_secs_f64());
+            HttpResponse::Ok().content_type(format.media_type()).body(text)
+        }
         Err(error) => errors::respond(&request, &error),
     };
-    state.metrics.finished(Kind::Batch, answer.status().as_u16());
-    state.metrics.batch_took(began.elapsed().as_secs_f64());
-    state.health.record(!answer.status().is_server_error(), Instant::now());
+    outcome.status = answer.status().as_u16();
     answer
+}
+
+/// Books how a request ended when it is dropped, which it also is when its client has hung up.
+struct Outcome<'a> {
+    state: &'a State,
+    status: u16,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let status = if std::thread::panicking() { 500 } else { self.status };
+        self.state.metrics.finished(Kind::Batch, status);
+        self.state.health.record(status < 500, Instant::now());
+    }
 }
 
 async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<(AnswerFormat, String), ApiError> {
@@ -56,9 +78,11 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     let model = state
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    options.changes.format_if(state.served.hears_english(options.language.as_deref()));
-    let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
-    let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;
+    let english_only = options.changes.format_if(state.served.hears_english(options.language.as_deref()));
+    options.warnings.extend(english_only.into_iter().map(Warning::english_only));
+    let time = WorkTime::new(state.config.files.timeout);
+    let heard = time.bound(hear(request, body, state, &options, key, &time));
+    let heard = heard.await.ok_or(ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
     let rewrite = Rewrite::new(&options.changes, options.punctuate);
     let text = match format {
@@ -69,7 +93,14 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     Ok((format, text))
 }
 
-async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options: &ListenOptions, key: KeyId) -> Result<Heard, ApiError> {
+async fn hear(
+    request: &HttpRequest,
+    body: web::Payload,
+    state: &State,
+    options: &ListenOptions,
+    key: KeyId,
+    time: &WorkTime,
+) -> Result<Heard, ApiError> {
     let spec = super::audio_spec(&options.audio, true)?;
     let limit = state.config.files.max_upload_bytes;
     let body = bounded(
@@ -89,23 +120,23 @@ async fn hear(request: &HttpRequest, body: web::Payload, state: &State, options:
         told = decoded;
     };
     let result = if is_json {
-        let url = address(body).await?;
+        let url = address(time.watch(body)).await?;
         let remote = state.fetcher.open(&url).await?;
         let remote = bounded(
             remote.map_err(ApiError::from).boxed_local(),
             limit,
             state.config.limits.request_timeout,
         );
-        transcribe(remote, spec, plan, &state.scheduler, progress).await
+        transcribe(time.watch(remote), spec, plan, &state.scheduler, progress).await
     } else {
-        transcribe(body, spec, plan, &state.scheduler, progress).await
+        transcribe(time.watch(body), spec, plan, &state.scheduler, progress).await
     };
     result.map_err(|error| match error {
         JobError::Audio(error) => {
             tracing::debug!(%error, "a file was refused");
             ApiError::from(error)
         }
-        JobError::TooLong(_) => ApiError::PayloadTooLarge { limit },
+        JobError::TooLong(seconds) => ApiError::AudioTooLong { seconds },
         JobError::Refused(_) => ApiError::ServiceUnavailable,
         JobError::Engine => ApiError::BadGateway,
         JobError::Source(error) => error,
@@ -122,7 +153,7 @@ fn respond(
     rewrite: &Rewrite,
 ) -> String {
     let request_id = errors::request_id(request);
-    let mut warnings = Vec::new();
+    let mut warnings = options.warnings;
     if !state.served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
         let keyterms = takes_keyterms(options.model.as_deref());
@@ -132,20 +163,13 @@ fn respond(
             message: super::UNFAVOURED,
         });
     }
-    let is_english = state.served.hears_english(options.language.as_deref());
-    if !is_english && !options.changes.redact.is_empty() {
-        warnings.push(Warning {
-            parameter: "redact",
-            kind: "unsupported_language",
-            message: "Redaction knows English words only.",
-        });
-    }
     let file = FileRequest {
         request_id,
         sha256: heard.sha256.clone(),
         created: ids::timestamp(created),
         model,
         warnings,
+        language_hint: options.language_hint,
         tags: options.tags,
         extra: options.extra,
     };

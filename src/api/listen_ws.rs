@@ -19,6 +19,7 @@ use crate::stream::session::{Session, StreamInfo};
 use crate::telemetry::compatible::Kind;
 use crate::text::words::Vocabulary;
 use crate::wire::ids;
+use crate::wire::prerecorded::Warning;
 use crate::wire::query::parse_live;
 
 /// Handles the request.
@@ -45,20 +46,25 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let mut options = parse_live(request.query_string())?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-    options.changes.format_if(served.hears_english(options.language.as_deref()));
+    let english_only = options.changes.format_if(served.hears_english(options.language.as_deref()));
+    options.warnings.extend(english_only.into_iter().map(Warning::english_only));
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
     let spec = super::audio_spec(&options.audio, false)?;
     let live = &state.config.stream;
-    // A container says by itself how many channels it has.
+    // A container says by itself how many channels it has: mostly two where they are wanted apart, and what is not needed is given back.
     let declared = spec.encoding.is_some_and(|encoding| !matches!(encoding.form(), Form::Container(_)));
-    let lanes = if declared && spec.multichannel {
-        usize::from(spec.channels)
-    } else {
-        1
+    let lanes = match (spec.multichannel, declared) {
+        (false, _) => 1,
+        (true, true) => usize::from(spec.channels),
+        (true, false) => 2,
     };
     let request_id = errors::request_id(request);
+    if !options.warnings.is_empty() {
+        // There is no message to tell a live client so.
+        tracing::debug!(%request_id, warnings = ?options.warnings, "parts of the request have no effect");
+    }
     if !served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
     }
@@ -93,7 +99,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
     let largest = state.config.stream.max_message_bytes;
-    match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest) {
+    match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest, live.tcp_user_timeout) {
         Ok((socket, response)) => {
             state.streams.insert(request_id, stream.clone());
             stream.try_send(Connected(socket.recipient())).map_err(|_| ApiError::Internal)?;

@@ -9,6 +9,7 @@ pub mod listen_rest;
 pub mod listen_ws;
 pub mod middleware;
 pub mod socket;
+pub mod work_time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -40,11 +40,12 @@ pub fn response(
             .for_each(|(index, utterance)| utterance.id = utterance_id(request_id, index));
         utterances
     });
+    let hints = request.language_hint.clone();
     let metadata = FileMetadata::new(request, heard.duration.into(), lanes.len());
     let channels = lanes
         .into_iter()
         .map(|words| FileChannel {
-            alternatives: [Alternative::new(words)],
+            alternatives: [Alternative::new(words).hinted(&hints)],
         })
         .collect();
     FileResponse {
@@ -102,6 +103,7 @@ fn utterance(words: &[Word], channel: usize) -> Option<Utterance> {
         transcript,
         confidence,
         words,
+        ..
     } = Alternative::new(words.to_vec());
     Some(Utterance {
         start,
@@ -163,6 +165,7 @@ mod tests {
             created: "2025-10-07T23:37:48.984Z".into(),
             model: ModelRef { uuid: Uuid::nil(), info },
             warnings: Vec::new(),
+            language_hint: Vec::new(),
             tags: Vec::new(),
             extra: BTreeMap::new(),
         }
