@@ -235,7 +235,7 @@ fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr)
     let listener = TcpListener::bind(&named).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let shared = state.clone();
-    let timeout = state.config.stream.tcp_user_timeout;
+    let (timeout, buffer) = (state.config.stream.tcp_user_timeout, state.config.stream.receive_buffer_bytes);
     let server = HttpServer::new(move || {
         let base = shared.config.server.base_url.clone();
         App::new()
@@ -248,7 +248,7 @@ fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr)
             .workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
     )
-    .on_connect(move |connection, _: &mut Extensions| set_user_timeout(connection, timeout))
+    .on_connect(move |connection, _: &mut Extensions| tune(connection, timeout, buffer))
     .max_connections(state.config.limits.connections)
     .client_request_timeout(state.config.limits.request_timeout)
     .shutdown_timeout(5)
@@ -282,17 +282,21 @@ fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Serve
 }
 
 /// A connection whose peer acknowledges nothing for this long is ended by the kernel: the only thing that frees a
-/// WebSocket actor whose client has stopped reading.
-fn set_user_timeout(connection: &dyn Any, timeout: Duration) {
+/// WebSocket actor whose client has stopped reading. The kernel holds about `buffer` bytes of it at most, so that a ping is not
+/// behind minutes of audio.
+fn tune(connection: &dyn Any, timeout: Duration, buffer: usize) {
     use actix_web::rt::net::TcpStream as Plain;
     let plain: Option<&Plain> = connection.downcast_ref::<TcpStream>().or_else(|| {
         let tls = connection.downcast_ref::<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>();
         tls.map(|stream| stream.get_ref().0)
     });
-    if let Some(stream) = plain
-        && let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
-    {
+    let Some(stream) = plain else { return };
+    let socket = socket2::SockRef::from(stream);
+    if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
         tracing::warn!(%error, "the TCP user timeout could not be set");
+    }
+    if let Err(error) = socket.set_recv_buffer_size(buffer) {
+        tracing::warn!(%error, "the receive buffer could not be set");
     }
 }
 
@@ -368,5 +372,23 @@ impl Vocabulary for Tokenizer {
 
     fn is_special(&self, id: u32) -> bool {
         Tokenizer::is_special(self, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_have_a_timeout_and_a_bounded_buffer() -> std::io::Result<()> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let _client = TcpStream::connect(listener.local_addr()?).await?;
+        let (connection, _) = listener.accept().await?;
+        tune(&connection, Duration::from_secs(7), 16_384);
+        let socket = socket2::SockRef::from(&connection);
+        assert_eq!(socket.tcp_user_timeout()?, Some(Duration::from_secs(7)));
+        // Linux takes twice the size, for what it keeps beside the bytes; without a limit it begins with 128 KiB.
+        assert!((16_384..=32_768).contains(&socket.recv_buffer_size()?));
+        Ok(())
     }
 }

@@ -63,6 +63,12 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The audio is longer than the limit.
+    #[error("Audio duration exceeds limit of {seconds} seconds.")]
+    AudioTooLong {
+        /// The limit.
+        seconds: u64,
+    },
     /// The query is above the limit.
     #[error("The request URI is too long.")]
     UriTooLong,
@@ -133,7 +139,7 @@ impl ApiError {
             ApiError::NotFound => (404, "NOT_FOUND"),
             ApiError::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
             ApiError::RequestTimeout => (408, "Request Timeout"),
-            ApiError::PayloadTooLarge { .. } => (413, "PAYLOAD_TOO_LARGE"),
+            ApiError::PayloadTooLarge { .. } | ApiError::AudioTooLong { .. } => (413, "PAYLOAD_TOO_LARGE"),
             ApiError::UriTooLong => (414, "URI Too Long"),
             ApiError::TooManyRequests => (429, "TOO_MANY_REQUESTS"),
             ApiError::Internal => (500, "Internal Server Error"),
@@ -252,6 +258,7 @@ mod tests {
             ApiError::MethodNotAllowed,
             ApiError::RequestTimeout,
             ApiError::PayloadTooLarge { limit: 2_147_483_648 },
+            ApiError::AudioTooLong { seconds: 43_200 },
             ApiError::UriTooLong,
             ApiError::TooManyRequests,
             ApiError::Internal,

@@ -200,6 +200,8 @@ async fn check_20_status_and_metrics_are_to_the_letter() {
         "# TYPE engine_stream_latency histogram",
         "# TYPE engine_stream_connection_latency_seconds histogram",
         "engine_stream_connection_latency_seconds_count 2",
+        // What was refused took no time to transcribe.
+        "engine_batch_response_time_seconds_count 1",
     ] {
         has(&page, line);
     }
@@ -215,6 +217,10 @@ async fn check_20_status_and_metrics_are_to_the_letter() {
         "0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8 1.9 2.0 5.0 10.0 +Inf"
     );
     assert_eq!(bounds("engine_batch_response_time_seconds"), "1 2.5 5 10 30 60 +Inf");
+    assert_eq!(
+        bounds("engine_stream_connection_latency_seconds"),
+        "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 +Inf"
+    );
     assert!(server.metric("engine_stream_latency_count").await >= 1.0);
     let status = server.get_json("/v1/status").await;
     assert_eq!(
@@ -222,6 +228,106 @@ async fn check_20_status_and_metrics_are_to_the_letter() {
         (&json!("Healthy"), &json!(1))
     );
     drop(open);
+}
+
+#[tokio::test]
+async fn check_20_a_full_engine_shows_in_metrics_and_status() {
+    let server = Setup::default().config("[limits]\nengine_active_requests = 1").start();
+    let page = server.get("/metrics").await;
+    for line in ["# TYPE engine_max_active_requests gauge", "engine_max_active_requests 1"] {
+        assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+    }
+    let health = async || server.get_json("/v1/status").await["system_health"].clone();
+    let live = client::connect(&server, "encoding=linear16&sample_rate=16000").await;
+    let refusal = post(&server, "", wav()).await;
+    refusal.assert_error(503, "Service Unavailable", "Please try again later");
+    let refused = "engine_requests_total{kind=\"batch\",response_status=\"5xx\"}";
+    server.metric_becomes(refused, 1.0).await;
+    assert_eq!(server.metric("engine_batch_response_time_seconds_count").await, 0.0);
+    assert_eq!(health().await, "Critical", "nothing has succeeded");
+    live.close_stream().await;
+    server.idle_but(0).await;
+    assert_eq!(health().await, "Degraded", "one of two");
+    for _ in 0..9 {
+        post(&server, "", wav()).await.alternative(0);
+        server.idle_but(0).await;
+    }
+    server
+        .metric_becomes("engine_requests_total{kind=\"batch\",response_status=\"2xx\"}", 9.0)
+        .await;
+    assert_eq!(server.metric("engine_batch_response_time_seconds_count").await, 9.0);
+    assert_eq!(health().await, "Healthy", "ten of eleven");
+    assert_eq!(server.metric(refused).await, 1.0);
+}
+
+#[tokio::test]
+async fn check_02_pages_have_a_request_id_each() {
+    let server = Server::start();
+    let mut ids = Vec::new();
+    for path in [
+        "/v1/models",
+        "/v1/models/2187e11a-3532-4498-b076-81fa530bdd49",
+        "/v1/status",
+        "/v1/status/engine",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+    ] {
+        let response = reqwest::get(server.url(path)).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        ids.push(request_id(response.headers()));
+    }
+    let different: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
+}
+
+#[tokio::test]
+async fn parts_of_a_request_without_effect_are_told() {
+    let server = Server::start();
+    let warned = async |query: &str| {
+        let answer = post(&server, query, wav()).await;
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        let warnings = answer.body["metadata"]["warnings"].as_array().cloned().unwrap_or_default();
+        let text = |warning: &Value, key: &str| warning[key].as_str().unwrap().to_owned();
+        assert!(warnings.iter().all(|warning| !text(warning, "message").is_empty()), "{query}");
+        warnings
+            .iter()
+            .map(|warning| format!("{} {}", text(warning, "parameter"), text(warning, "type")))
+            .collect::<Vec<_>>()
+    };
+    for (query, parameter) in [
+        ("diarize=true", "diarize"),
+        ("diarize_model=v1", "diarize_model"),
+        ("summarize=v2", "summarize"),
+        ("sentiment=true", "sentiment"),
+        ("topics=true", "topics"),
+        ("intents=true", "intents"),
+        ("custom_topic=refunds", "custom_topic"),
+        ("custom_intent=complain", "custom_intent"),
+        ("language_hint=en&language_hint=es", "language_hint"),
+        ("detect_language=true", "detect_language"),
+        ("detect_language=en&detect_language=es", "detect_language"),
+    ] {
+        assert_eq!(warned(query).await, [format!("{parameter} unsupported_feature")], "{query}");
+    }
+    let nothing = "diarize=false&summarize=false&sentiment=false&topics=False&intents=false&detect_language=false&custom_topic=";
+    for query in ["", nothing, "numerals=true&smart_format=true&profanity_filter=true&redact=pci&language=en"] {
+        assert_eq!(warned(query).await, [""; 0], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn hinted_languages_are_echoed_in_files_and_live() {
+    let server = Server::start();
+    let query = "language_hint=en&language_hint=es";
+    let answer = post(&server, query, wav()).await;
+    assert_eq!(answer.alternative(0)["languages_hinted"], json!(["en", "es"]));
+    let live = transcribe(&server, &tape(16_000), query, 20).await;
+    for result in live.results(0) {
+        assert_eq!(result["channel"]["alternatives"][0]["languages_hinted"], json!(["en", "es"]));
+    }
+    assert!(post(&server, "", wav()).await.alternative(0).get("languages_hinted").is_none());
 }
 
 #[tokio::test]

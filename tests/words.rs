@@ -300,6 +300,47 @@ async fn slots_that_pass_from_call_to_call_never_pass_on_a_word() {
     }
 }
 
+/// 16-bit samples at 16 kHz, each from its time in seconds.
+fn pcm(seconds: u32, sample: impl FnMut(f64) -> f64) -> Vec<u8> {
+    let times = (0..seconds * 16_000).map(|n| f64::from(n) / 16_000.0);
+    times
+        .map(sample)
+        .flat_map(|sample| ((sample * 32_767.0).round() as i16).to_le_bytes())
+        .collect()
+}
+
+#[tokio::test]
+async fn check_18_nothing_is_heard_in_silence_noise_or_a_dial_tone() {
+    let server = Server::start();
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut state = 1_u32;
+    let mut noise = |peak: f64| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (f64::from(state >> 8) / 8_388_608.0 - 1.0) * peak
+    };
+    let tone = |hertz: f64, at: f64| 0.1 * (std::f64::consts::TAU * hertz * at).sin();
+    for (what, audio) in [
+        ("silence", pcm(6, |_| 0.0)),
+        // A quiet line: 60 dB below full scale.
+        ("noise", pcm(6, |_| noise(0.001))),
+        // The North American and the European one.
+        ("a dial tone of two", pcm(6, |at| tone(350.0, at) + tone(440.0, at))),
+        ("a dial tone of one", pcm(6, |at| tone(425.0, at))),
+    ] {
+        let heard = words_of(&server.address, &audio, false).await.unwrap();
+        assert!(heard.is_empty(), "live, in {what}: {heard:?}");
+        let url = format!("http://{}/v1/listen?encoding=linear16&sample_rate=16000&utterances=true", server.address);
+        let answer = reqwest::Client::new().post(url).body(audio).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{what}");
+        let answer: Value = answer.json().await.unwrap();
+        let empty = serde_json::json!({
+            "channels": [{"alternatives": [{"transcript": "", "confidence": 0.0, "words": []}]}],
+            "utterances": [],
+        });
+        assert_eq!(answer["results"], empty, "{what}");
+    }
+}
+
 /// The program, with a short warm-up.
 fn hark() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hark"));

@@ -4,11 +4,11 @@
 //! deliver anything, which is [`crate::prerecorded::callback`]. Who calls it: the upload handler, the application.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::{HttpRequest, web};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::State;
@@ -70,12 +70,15 @@ pub async fn work(state: web::Data<State>, job: Job) -> Outcome {
         return Outcome::NoRoom;
     };
     let _active = state.metrics.active(Kind::Batch);
-    let answer = timeout(state.config.files.timeout, answer(&state, job, key)).await;
-    match answer.unwrap_or(Err(ApiError::GatewayTimeout)) {
-        Ok((format, body)) => Outcome::Answer {
-            media_type: format.media_type(),
-            body,
-        },
+    let began = Instant::now();
+    match answer(&state, job, key).await {
+        Ok((format, body)) => {
+            state.metrics.batch_took(began.elapsed().as_secs_f64());
+            Outcome::Answer {
+                media_type: format.media_type(),
+                body,
+            }
+        }
         Err(ApiError::ServiceUnavailable) => Outcome::NoRoom,
         Err(ApiError::BadGateway) => Outcome::Failed,
         Err(error) => Outcome::Answer {

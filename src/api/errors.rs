@@ -21,6 +21,11 @@ pub fn request_id(request: &HttpRequest) -> Uuid {
 
 /// The response for an error: the JSON body, `dg-error`, and `Retry-After` where trying again helps.
 pub fn respond(request: &HttpRequest, error: &ApiError) -> HttpResponse {
+    response(request_id(request), error)
+}
+
+/// As [`respond`], for a request of which nothing but its id is left.
+pub fn response(request_id: Uuid, error: &ApiError) -> HttpResponse {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.content_type("application/json");
@@ -30,7 +35,7 @@ pub fn respond(request: &HttpRequest, error: &ApiError) -> HttpResponse {
     if let Some(seconds) = error.retry_after() {
         response.insert_header((RETRY_AFTER, seconds));
     }
-    response.body(error_body(error, request_id(request)))
+    response.body(error_body(error, request_id))
 }
 
 impl From<AudioError> for ApiError {
@@ -38,7 +43,25 @@ impl From<AudioError> for ApiError {
         match error {
             AudioError::Unsupported { format } => ApiError::UnsupportedAudio(format),
             AudioError::Unavailable { .. } => ApiError::ServiceUnavailable,
+            AudioError::Resampler { .. } => ApiError::Internal,
             _ => ApiError::CorruptAudio,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_server_is_not_laid_to_the_audio() {
+        for (error, status) in [
+            (AudioError::Unsupported { format: "speex" }, 400),
+            (AudioError::Empty, 400),
+            (AudioError::Unavailable { what: "room on disk" }, 503),
+            (AudioError::Resampler { reason: "x".into() }, 500),
+        ] {
+            assert_eq!(ApiError::from(error.clone()).status(), status, "{error}");
         }
     }
 }

@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::work_time::WorkTime;
 use super::{State, callback, errors};
 use crate::audio::AudioSpec;
 use crate::error::ApiError;
@@ -26,6 +27,8 @@ use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};
 use crate::wire::vocabulary::takes_keyterms;
 use crate::wire::{ids, json};
 
+/// What a request counts as whose client did not wait for the answer; never sent.
+const HUNG_UP: u16 = 499;
 /// Most bytes of a JSON body that names an address.
 const MAX_JSON: usize = 64 << 10;
 
@@ -36,16 +39,31 @@ struct Address {
 
 /// Handles the request.
 pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<State>) -> HttpResponse {
-    let began = Instant::now();
     let created = SystemTime::now();
+    let mut outcome = Outcome {
+        state: &state,
+        status: HUNG_UP,
+    };
     let answer = match handle(&request, body, &state, created).await {
         Ok((format, text)) => HttpResponse::Ok().content_type(format.media_type()).body(text),
         Err(error) => errors::respond(&request, &error),
     };
-    state.metrics.finished(Kind::Batch, answer.status().as_u16());
-    state.metrics.batch_took(began.elapsed().as_secs_f64());
-    state.health.record(!answer.status().is_server_error(), Instant::now());
+    outcome.status = answer.status().as_u16();
     answer
+}
+
+/// Books how a request ended when it is dropped, which it also is when its client has hung up.
+struct Outcome<'a> {
+    state: &'a State,
+    status: u16,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let status = if std::thread::panicking() { 500 } else { self.status };
+        self.state.metrics.finished(Kind::Batch, status);
+        self.state.health.record(status < 500, Instant::now());
+    }
 }
 
 async fn handle(
@@ -62,23 +80,22 @@ async fn handle(
         key,
         created,
     };
-    let answer = async {
-        if let Some(callback) = asked.options.callback.take() {
-            let accepted = callback::accept(request, payload, state, callback, caller).await?;
-            return Ok((AnswerFormat::Json, accepted));
-        }
-        if asked.options.answer == AnswerFormat::Json {
-            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
-            asked.options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
-        }
-        let audio = match receive(request, payload, state).await? {
-            Body::Address(url) => remote(state, &url).await?,
-            Body::Audio(audio) => audio,
-        };
-        transcript(state, asked, caller, audio).await
+    if let Some(callback) = asked.options.callback.take() {
+        let accepted = callback::accept(request, payload, state, callback, caller).await?;
+        return Ok((AnswerFormat::Json, accepted));
+    }
+    if asked.options.answer == AnswerFormat::Json {
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        asked.options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
+    }
+    let audio = match receive(request, payload, state).await? {
+        Body::Address(url) => remote(state, &url).await?,
+        Body::Audio(audio) => audio,
     };
-    let answer = tokio::time::timeout(state.config.files.timeout, answer).await;
-    answer.map_err(|_| ApiError::GatewayTimeout)?
+    let began = Instant::now();
+    let answer = transcript(state, asked, caller, audio).await?;
+    state.metrics.batch_took(began.elapsed().as_secs_f64());
+    Ok(answer)
 }
 
 /// Bytes as they come.
@@ -107,7 +124,8 @@ impl Asked {
         let mut options = parse_file(query)?;
         let served = &state.served;
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
-        options.changes.format_if(served.hears_english(options.language.as_deref()));
+        let english_only = options.changes.format_if(served.hears_english(options.language.as_deref()));
+        options.warnings.extend(english_only.into_iter().map(Warning::english_only));
         options.paragraphs &= served.spaces_words(options.language.as_deref());
         let spec = super::audio_spec(&options.audio, true)?;
         let lm = served.language_model(options.language_model.as_deref())?;
@@ -143,7 +161,9 @@ pub(super) async fn remote(state: &State, url: &str) -> Result<FileBytes, ApiErr
 pub(super) async fn transcript(state: &State, asked: Asked, caller: Caller, audio: FileBytes) -> Result<(AnswerFormat, String), ApiError> {
     let Asked { options, model, spec, lm } = asked;
     let plan = super::file_plan(&state.served, &state.config, caller.key, options.terms(), lm);
-    let heard = hear(state, spec, plan, audio).await?;
+    let time = WorkTime::new(state.config.files.timeout);
+    let heard = time.bound(hear(state, spec, plan, time.watch(audio)));
+    let heard = heard.await.ok_or(ApiError::GatewayTimeout)??;
     let (format, vocabulary) = (options.answer, state.served.vocabulary.as_ref());
     let rewrite = Rewrite::new(&options.changes, options.punctuate);
     let text = match format {
@@ -154,7 +174,12 @@ pub(super) async fn transcript(state: &State, asked: Asked, caller: Caller, audi
     Ok((format, text))
 }
 
-async fn hear(state: &State, spec: AudioSpec, plan: Plan, audio: FileBytes) -> Result<Heard, ApiError> {
+async fn hear(
+    state: &State,
+    spec: AudioSpec,
+    plan: Plan,
+    audio: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+) -> Result<Heard, ApiError> {
     let mut told = Samples(0);
     let progress = |decoded: Samples| {
         measure::file_progress(decoded.since(told));
@@ -166,9 +191,7 @@ async fn hear(state: &State, spec: AudioSpec, plan: Plan, audio: FileBytes) -> R
             tracing::debug!(%error, "a file was refused");
             ApiError::from(error)
         }
-        JobError::TooLong(_) => ApiError::PayloadTooLarge {
-            limit: state.config.files.max_upload_bytes,
-        },
+        JobError::TooLong(seconds) => ApiError::AudioTooLong { seconds },
         JobError::Refused(_) => ApiError::ServiceUnavailable,
         JobError::Engine => ApiError::BadGateway,
         JobError::Source(error) => error,
@@ -184,7 +207,7 @@ fn respond(
     heard: &Heard,
     rewrite: &Rewrite,
 ) -> String {
-    let mut warnings = Vec::new();
+    let mut warnings = options.warnings;
     if !state.served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
         let keyterms = takes_keyterms(options.model.as_deref());
@@ -202,27 +225,13 @@ fn respond(
             message: super::UNHELPED,
         });
     }
-    let is_english = state.served.hears_english(options.language.as_deref());
-    if !is_english && !options.changes.redact.is_empty() {
-        warnings.push(Warning {
-            parameter: "redact",
-            kind: "unsupported_language",
-            message: "Redaction knows English words only.",
-        });
-    }
-    if !is_english && options.changes.entities {
-        warnings.push(Warning {
-            parameter: "detect_entities",
-            kind: "unsupported_language",
-            message: "Entities are known by English words only.",
-        });
-    }
     let file = FileRequest {
         request_id,
         sha256: heard.sha256.clone(),
         created: ids::timestamp(created),
         model,
         warnings,
+        language_hint: options.language_hint,
         tags: options.tags,
         extra: options.extra,
     };

@@ -20,6 +20,7 @@ use crate::stream::session::{Session, StreamInfo};
 use crate::telemetry::compatible::{Active, Kind};
 use crate::text::words::Vocabulary;
 use crate::wire::ids;
+use crate::wire::prerecorded::Warning;
 use crate::wire::query::parse_live;
 
 /// Handles the request.
@@ -47,21 +48,26 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let english = served.hears_english(options.language.as_deref());
-    options.changes.format_if(english);
+    let english_only = options.changes.format_if(english);
+    options.warnings.extend(english_only.into_iter().map(Warning::english_only));
     let lm = served.language_model(options.language_model.as_deref())?;
     let usual = served.live.ok_or(ApiError::NoSuchModel)?;
     let crowded = state.config.engine.longer_chunks && state.scheduler.overload() >= Overload::LongerChunks;
     let context = if crowded { served.longer(usual) } else { usual };
     let spec = super::audio_spec(&options.audio, false)?;
     let live = &state.config.stream;
-    // A container says by itself how many channels it has.
+    // A container says by itself how many channels it has: mostly two where they are wanted apart, and what is not needed is given back.
     let declared = spec.encoding.is_some_and(|encoding| !matches!(encoding.form(), Form::Container(_)));
-    let lanes = if declared && spec.multichannel {
-        usize::from(spec.channels)
-    } else {
-        1
+    let lanes = match (spec.multichannel, declared) {
+        (false, _) => 1,
+        (true, true) => usize::from(spec.channels),
+        (true, false) => 2,
     };
     let request_id = errors::request_id(request);
+    if !options.warnings.is_empty() {
+        // There is no message to tell a live client so.
+        tracing::debug!(%request_id, warnings = ?options.warnings, "parts of the request have no effect");
+    }
     if !served.favours && !options.favoured.is_empty() {
         tracing::warn!(%request_id, "{}", super::UNFAVOURED);
     }
@@ -107,7 +113,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
     let largest = state.config.stream.max_message_bytes;
-    match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest) {
+    match Socket::upgrade(request, payload, Rc::clone(&pipe), stream.clone(), largest, live.tcp_user_timeout) {
         Ok((socket, response)) => {
             state.streams.insert(request_id, stream.clone());
             let door = match receiver {

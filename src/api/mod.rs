@@ -11,6 +11,7 @@ pub mod listen_ws;
 pub mod middleware;
 pub mod relay;
 pub mod socket;
+pub mod work_time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

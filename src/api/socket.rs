@@ -8,15 +8,16 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, Handler, StreamHandler};
-use actix_http::ws::Item;
+use actix_http::ws::{Item, verify_handshake};
 use actix_web::error::PayloadError;
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::stream::actor::{FramesArrived, MessagesWaiting, StreamActor};
 use crate::stream::pipe::{FromClient, Pipe, ToClient};
@@ -36,6 +37,8 @@ pub struct Socket {
 
 /// What a Close frame without a code counts as (RFC 6455, section 7.4.1); never sent.
 const NO_STATUS: u16 = 1005;
+/// How often a large message that waits for room asks whether there is some.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joining {
@@ -44,21 +47,21 @@ enum Joining {
     Binary,
 }
 
-/// True if the request asks for a WebSocket.
+/// True if the request asks for a WebSocket as the protocol demands, so that [`Socket::upgrade`] will take it.
 pub fn is_upgrade(request: &HttpRequest) -> bool {
-    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    verify_handshake(request.head()).is_ok()
 }
 
 impl Socket {
-    /// Answers an upgrade and starts relaying between the client and `stream`. `largest`: bytes of a message.
-    /// Returns the response and the socket's address.
+    /// Answers an upgrade and starts relaying between the client and `stream`. `largest`: bytes of a message; `patience`: how long a
+    /// large one may wait for room. Returns the response and the socket's address.
     pub fn upgrade(
         request: &HttpRequest,
         payload: web::Payload,
         pipe: Rc<Pipe>,
         stream: Addr<StreamActor>,
         largest: usize,
+        patience: Duration,
     ) -> Result<(Addr<Self>, HttpResponse), actix_web::Error> {
         let refused = Rc::new(Cell::new(None));
         let heads = Heads {
@@ -69,6 +72,8 @@ impl Socket {
             inner: payload,
             pipe: Rc::clone(&pipe),
             heads,
+            patience,
+            waiting: None,
             refused: Rc::clone(&refused),
         };
         let socket = Self {
@@ -194,12 +199,16 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
     }
 }
 
-/// The connection's bytes, held back while the stream does not want to read, and ended at the head of a frame that is too
-/// large: the WebSocket crate would first collect it.
+/// The connection's bytes, held back while the stream does not want to read or there is no room for a large message, and ended at
+/// the head of a frame that is too large: the WebSocket crate would first collect it.
 struct GatedPayload {
     inner: web::Payload,
     pipe: Rc<Pipe>,
     heads: Heads,
+    /// How long a large message may wait for room.
+    patience: Duration,
+    /// The end of that, and when to ask again.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     refused: Rc<Cell<Option<ws::CloseCode>>>,
 }
 
@@ -249,6 +258,30 @@ impl Heads {
     }
 }
 
+impl GatedPayload {
+    /// Ready once there is room for more of the message that is arriving; false if there was none for too long. Room is made by other
+    /// streams, on other threads, so it is asked for again and again.
+    fn poll_room(&mut self, context: &mut TaskContext<'_>) -> Poll<bool> {
+        loop {
+            if self.pipe.has_room() {
+                self.waiting = None;
+                return Poll::Ready(true);
+            }
+            let now = Instant::now();
+            let (end, timer) = self
+                .waiting
+                .get_or_insert_with(|| (now + self.patience, Box::pin(sleep_until(now + ASK_AGAIN))));
+            if *end <= now {
+                return Poll::Ready(false);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            timer.as_mut().reset(now + ASK_AGAIN);
+        }
+    }
+}
+
 impl Stream for GatedPayload {
     type Item = Result<Bytes, PayloadError>;
 
@@ -256,16 +289,21 @@ impl Stream for GatedPayload {
         if self.pipe.poll_open(context).is_pending() {
             return Poll::Pending;
         }
+        match self.poll_room(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => {
+                self.refused.set(Some(ws::CloseCode::Again));
+                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            }
+        }
         let polled = Pin::new(&mut self.inner).poll_next(context);
         if let Poll::Ready(Some(Ok(bytes))) = &polled {
             if !self.heads.fits(bytes) {
                 self.refused.set(Some(ws::CloseCode::Size));
                 return Poll::Ready(Some(Err(PayloadError::Overflow)));
             }
-            if !self.pipe.arriving(bytes.len()) {
-                self.refused.set(Some(ws::CloseCode::Again));
-                return Poll::Ready(Some(Err(PayloadError::Overflow)));
-            }
+            self.pipe.arriving(bytes.len());
         }
         // A client that closes its half breaks off the payload, which is no fault of the frames before.
         if let Poll::Ready(Some(Err(_))) = polled {

@@ -80,6 +80,7 @@ impl Default for Stream {
             segment_soft: Duration::from_secs(5),
             segment_hard: Duration::from_secs(10),
             tcp_user_timeout: Duration::from_secs(20),
+            receive_buffer_bytes: 128 << 10,
         }
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of a request's path and query that the HTTP library takes.
+pub const MAX_QUERY: usize = 65_534;
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,7 +20,7 @@ pub struct Limits {
     pub engine_active_requests: Option<u32>,
     /// Open connections, idle ones included.
     pub connections: usize,
-    /// Longest query string in bytes; more is answered 414.
+    /// Longest path and query in bytes, at most [`MAX_QUERY`]; more is answered 414.
     pub query_bytes: usize,
     /// Longest wait for a request's head, and for the next bytes of its body; then 408.
     #[serde(with = "super::duration")]
@@ -30,7 +33,7 @@ impl Default for Limits {
             active_requests: None,
             engine_active_requests: None,
             connections: 25_000,
-            query_bytes: 64 << 10,
+            query_bytes: MAX_QUERY,
             request_timeout: Duration::from_secs(30),
         }
     }

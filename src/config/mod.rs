@@ -238,9 +238,11 @@ pub struct Stream {
     /// Length at which a segment is closed in any case.
     #[serde(with = "duration")]
     pub segment_hard: Duration,
-    /// How long the peer may leave sent bytes unacknowledged.
+    /// How long the peer may leave sent bytes unacknowledged, and a large message may wait for room in the budget.
     #[serde(with = "duration")]
     pub tcp_user_timeout: Duration,
+    /// Bytes that the kernel may hold of a connection before they are read.
+    pub receive_buffer_bytes: usize,
 }
 
 /// `[files]`
@@ -252,7 +254,7 @@ pub struct Files {
     /// Longest audio of one file.
     #[serde(with = "duration")]
     pub max_duration: Duration,
-    /// Longest time for one file from receipt to answer.
+    /// Longest time for one file, without the time that its bytes take to come.
     #[serde(with = "duration")]
     pub timeout: Duration,
     /// Share of the engine kept for files while live streams could use all of it.
@@ -278,7 +280,7 @@ pub struct Fetch {
     /// Longest time to connect.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// Longest time for one file, redirects included.
+    /// Longest time waited for the other server, redirects and all bytes of one file together.
     #[serde(with = "duration")]
     pub timeout: Duration,
     /// Redirects followed.

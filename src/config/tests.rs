@@ -204,6 +204,8 @@ fn ranges_hold_at_their_ends() {
         ("HARK_ENGINE__MAX_BATCH", "4096", "4097"),
         ("HARK_MODELS__LOOK_AHEAD", "0", "1001"),
         ("HARK_LIMITS__ACTIVE_REQUESTS", "1", "0"),
+        ("HARK_LIMITS__QUERY_BYTES", "65534", "65535"),
+        ("HARK_STREAM__RECEIVE_BUFFER_BYTES", "4096", "4095"),
     ] {
         with_env(&[(name, good)]).unwrap_or_else(|error| panic!("{name}={good}: {error}"));
         let error = with_env(&[(name, bad)]).unwrap_err();

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::limits::MAX_QUERY;
 use super::{Auth, AuthMode, Callback, Config, ConfigError, duration};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -96,6 +97,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         1_000,
         Duration::from_secs(3_600),
     )?;
+    within("stream.receive_buffer_bytes", stream.receive_buffer_bytes, 1 << 12..=1 << 26)?;
 
     within("files.max_upload_bytes", files.max_upload_bytes, 1_024..=1 << 40)?;
     span("files.max_duration", files.max_duration, 1_000, DAY * 7)?;
@@ -113,7 +115,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     optional("limits.active_requests", limits.active_requests, 1..=u32::MAX)?;
     optional("limits.engine_active_requests", limits.engine_active_requests, 1..=u32::MAX)?;
     within("limits.connections", limits.connections, 1..=1_000_000)?;
-    within("limits.query_bytes", limits.query_bytes, 1_024..=1 << 20)?;
+    within("limits.query_bytes", limits.query_bytes, 1_024..=MAX_QUERY)?;
     span("limits.request_timeout", limits.request_timeout, 1_000, Duration::from_secs(3_600))
 }
 

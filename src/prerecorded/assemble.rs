@@ -48,6 +48,7 @@ pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary
             .for_each(|(index, utterance)| utterance.id = utterance_id(request_id, index));
         utterances
     });
+    let hints = request.language_hint.clone();
     let metadata = FileMetadata::new(request, heard.duration.into(), lanes.len());
     let channels = lanes
         .into_iter()
@@ -55,7 +56,7 @@ pub fn response(request: FileRequest, heard: &Heard, vocabulary: &dyn Vocabulary
             let paragraphs = division.paragraphs.then(|| paragraphs(&words));
             FileChannel {
                 search,
-                alternatives: [FileAlternative::new(words, paragraphs, entities)],
+                alternatives: [FileAlternative::new(Alternative::new(words).hinted(&hints), paragraphs, entities)],
             }
         })
         .collect();
@@ -114,6 +115,7 @@ fn utterance(words: &[Word], channel: usize) -> Option<Utterance> {
         transcript,
         confidence,
         words,
+        ..
     } = Alternative::new(words.to_vec());
     Some(Utterance {
         start,
@@ -182,6 +184,7 @@ mod tests {
             created: "2025-10-07T23:37:48.984Z".into(),
             model: ModelRef { uuid: Uuid::nil(), info },
             warnings: Vec::new(),
+            language_hint: Vec::new(),
             tags: Vec::new(),
             extra: BTreeMap::new(),
         }

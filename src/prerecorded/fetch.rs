@@ -1,8 +1,8 @@
 //! Fetches a remote file for a request of the form `{"url": ...}`.
 //!
-//! What it does: checks every address before it is connected to, follows redirects by hand, bounds the time of the whole, and turns
-//! whatever goes wrong into one of the public texts. What it does not do: count bytes against the upload limit, which its reader
-//! does as for an upload, or decode. Who calls it: the upload handler.
+//! What it does: checks every address before it is connected to, follows redirects by hand, bounds the time spent waiting for the
+//! other server, and turns whatever goes wrong into one of the public texts. What it does not do: count bytes against the upload
+//! limit, which its reader does as for an upload, or decode. Who calls it: the upload handler.
 //!
 //! A request must not reach what only this machine can reach. Names are resolved by our own resolver, which hands on public
 //! addresses only; the connection is made to these and never resolved again. Addresses written as numbers are checked before each
@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::Fetch;
 use crate::error::RemoteError;
@@ -48,18 +48,19 @@ impl Fetcher {
         })
     }
 
-    /// Asks for the file, follows redirects, and returns its bytes as they come. The time limit covers the bytes as well.
+    /// Asks for the file, follows redirects, and returns its bytes as they come. The time limit covers the bytes as well, but only while
+    /// they are waited for: a reader that takes its time costs the other server nothing.
     ///
     /// # Errors
     /// [`RemoteError`], here or as the last item: the URL, its address or the answer is not acceptable. An empty file, one that breaks
     /// off and one that takes too long count as invalid data.
     pub async fn open(&self, url: &str) -> Result<impl Stream<Item = Result<Bytes, RemoteError>> + Unpin + use<>, RemoteError> {
-        let deadline = Instant::now() + self.timeout;
+        let began = Instant::now();
         let url = Url::parse(url).ok().filter(is_web).ok_or(RemoteError::BadUrl)?;
-        let response = timeout_at(deadline, self.follow(url))
+        let response = timeout(self.timeout, self.follow(url))
             .await
             .map_err(|_| RemoteError::InvalidData)??;
-        Ok(body(response, deadline))
+        Ok(body(response, self.timeout.saturating_sub(began.elapsed())))
     }
 
     /// Goes from redirect to redirect until something else is answered.
@@ -134,15 +135,18 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
 }
 
-/// The body's bytes; an error as the last item if it is empty, breaks off or is not there in time.
-fn body(response: Response, deadline: Instant) -> impl Stream<Item = Result<Bytes, RemoteError>> + Unpin + use<> {
+/// The body's bytes; an error as the last item if it is empty, breaks off, or was waited for longer than `left`.
+fn body(response: Response, left: Duration) -> impl Stream<Item = Result<Bytes, RemoteError>> + Unpin + use<> {
     let bytes = Box::pin(response.bytes_stream());
-    Box::pin(futures_util::stream::unfold(Some((bytes, false)), move |state| async move {
-        let (mut bytes, any) = state?;
-        match timeout_at(deadline, bytes.next()).await {
+    Box::pin(futures_util::stream::unfold(Some((bytes, left, false)), |state| async move {
+        let (mut bytes, left, any) = state?;
+        let began = Instant::now();
+        let item = timeout(left, bytes.next()).await;
+        let left = left.saturating_sub(began.elapsed());
+        match item {
             Ok(Some(Ok(part))) => {
                 let any = any || !part.is_empty();
-                Some((Ok(part), Some((bytes, any))))
+                Some((Ok(part), Some((bytes, left, any))))
             }
             Ok(None) if any => None,
             Ok(None | Some(Err(_))) | Err(_) => Some((Err(RemoteError::InvalidData), None)),

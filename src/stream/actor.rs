@@ -104,6 +104,8 @@ pub struct StreamActor {
     gone: Option<u16>,
 }
 
+/// How often it is looked whether something that the client sent is still held up.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What a connection that broke counts as (RFC 6455, section 7.4.1); never sent.
 const ABNORMAL: u16 = 1006;
 
@@ -165,8 +167,7 @@ impl StreamActor {
         for effect in effects {
             self.carry_out(effect, ctx);
         }
-        let open = self.pipe.set_reading(self.session.undecoded_bytes(), self.reading);
-        self.session.on_gate(open, now);
+        self.set_gate(now);
         if let Some(door) = &self.door {
             // A full mailbox means that a wake-up is waiting in it already.
             door.try_send(MessagesWaiting).ok();
@@ -175,6 +176,13 @@ impl StreamActor {
         if self.closed.is_some() {
             ctx.stop();
         }
+    }
+
+    /// Lets the client be read or not, and tells the session whether its silence counts: not while it cannot be heard, nor while what it
+    /// said waits here.
+    fn set_gate(&mut self, now: Instant) {
+        let open = self.pipe.set_reading(self.session.undecoded_bytes(), self.reading);
+        self.session.on_gate(open && !self.pipe.holds_up(), now);
     }
 
     /// Hands the session the engine's results, then frames, as far as the client keeps up with reading: credits come back no
@@ -256,11 +264,13 @@ impl StreamActor {
                 self.metrics.stream_latency(seconds);
             }
             Effect::Read(wanted) => self.reading = wanted,
-            Effect::Close { code, reason } => {
-                if self.pipe.put_out(ToClient::Close(code, reason.clone())).is_err() {
-                    self.pipe.evict(code, reason);
+            Effect::Close(reason) => {
+                let (code, text) = (reason.code(), reason.text().to_owned());
+                if self.pipe.put_out(ToClient::Close(code, text.clone())).is_err() {
+                    self.pipe.evict(code, text);
                 }
                 self.closed = Some(code);
+                self.failed |= reason == CloseReason::NoResponse;
             }
         }
     }
@@ -297,8 +307,9 @@ impl StreamActor {
         }
     }
 
-    /// Takes slots for the lanes of a container whose channels are known only now.
+    /// Takes slots for the lanes of a container whose channels are known only now, or gives back what it does not need.
     fn open_lanes(&mut self, count: usize, ctx: &mut Context<Self>) {
+        self.lanes.truncate(count);
         let (scheduler, context, key) = (self.scheduler.clone(), self.context, self.key);
         let (results, open) = (self.results.clone(), self.lanes.len());
         let registering = async move {
@@ -331,9 +342,14 @@ impl StreamActor {
         if let Some(tick) = self.tick.take() {
             ctx.cancel_future(tick);
         }
-        if let Some(at) = self.session.next_tick() {
+        // What is held up may go on without a word of it.
+        let again = self.pipe.holds_up().then(|| now + LOOK_AGAIN);
+        if let Some(at) = self.session.next_tick().into_iter().chain(again).min() {
             let wait = at.saturating_duration_since(now);
-            self.tick = Some(ctx.run_later(wait, |actor, ctx| actor.event(ctx, |session, now, out| session.on_tick(now, out))));
+            self.tick = Some(ctx.run_later(wait, |actor, ctx| {
+                actor.set_gate(Instant::now());
+                actor.event(ctx, |session, now, out| session.on_tick(now, out));
+            }));
         }
     }
 }

@@ -183,9 +183,11 @@ impl Lane {
             return Err(NoCredit);
         }
         let samples = self.chunker.flush();
+        let settled = self.endpointer.settle();
         let flush = Flush {
             from_finalize,
-            in_silence: self.endpointer.settle(),
+            // A client that asks is told whether the speaker is silent; an end by itself is none of speech unless speech has ended.
+            speech_final: if from_finalize { settled.in_silence } else { settled.ends_speech },
         };
         let chunk = (!empty).then(|| self.chunk(samples, true, arrived));
         self.depart(chunk.as_ref().map(|chunk| chunk.seq), Some(flush), arrived, now);

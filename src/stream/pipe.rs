@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use crate::telemetry::metrics as measure;
 const WAITING: usize = 256;
 /// Bytes of frames that may wait before no more is read.
 const WAITING_BYTES: usize = 256 << 10;
+/// Bytes of a frame that have room in a spent budget.
+const SMALL_FRAME: usize = 1 << 20;
 
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum ToClient {
 pub struct Budget {
     held: AtomicUsize,
     limit: usize,
+    /// A large frame goes on although the budget is spent: one at a time may, or all would wait for each other.
+    exceeded: AtomicBool,
 }
 
 impl Budget {
@@ -64,6 +68,7 @@ impl Budget {
         Self {
             held: AtomicUsize::new(0),
             limit,
+            exceeded: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +102,10 @@ pub struct Pipe {
     /// Bytes in `inbox`, in the stream's own buffers, and in a frame that is still arriving.
     held: [Cell<usize>; 3],
     budget: Arc<Budget>,
+    /// The frame that is arriving is the one that may exceed the budget.
+    exceeds: Cell<bool>,
+    /// The frame that is arriving has no room.
+    no_room: Cell<bool>,
     open: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
@@ -119,6 +128,8 @@ impl Pipe {
             taken: Cell::new(0),
             held: [Cell::new(0), Cell::new(0), Cell::new(0)],
             budget,
+            exceeds: Cell::new(false),
+            no_room: Cell::new(false),
             open: Cell::new(true),
             reader: RefCell::new(None),
         }
@@ -127,6 +138,7 @@ impl Pipe {
     /// Socket: a frame arrived.
     pub fn put_in(&self, frame: FromClient) {
         self.hold(Place::Frame, 0);
+        self.come_within();
         self.hold(Place::Inbox, self.count(Place::Inbox) + frame.cost());
         self.inbox.borrow_mut().push_back(frame);
     }
@@ -214,13 +226,33 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// Socket: bytes of a frame arrived; false if there is no room for the rest of it.
-    #[must_use]
-    pub fn arriving(&self, bytes: usize) -> bool {
-        const ALWAYS: usize = 1 << 20;
-        let frame = self.count(Place::Frame) + bytes;
-        self.hold(Place::Frame, frame);
-        frame <= ALWAYS || !self.budget.is_spent()
+    /// Socket: bytes of a frame arrived.
+    pub fn arriving(&self, bytes: usize) {
+        self.hold(Place::Frame, self.count(Place::Frame) + bytes);
+    }
+
+    /// Socket: whether there is room for more of the frame that is arriving. A small one always has it, and of the large ones that find
+    /// the budget spent one.
+    pub fn has_room(&self) -> bool {
+        let mut room = self.count(Place::Frame) <= SMALL_FRAME || !self.budget.is_spent() || self.exceeds.get();
+        if !room {
+            room = !self.budget.exceeded.swap(true, Relaxed);
+            self.exceeds.set(room);
+        }
+        self.no_room.set(!room);
+        room
+    }
+
+    /// The frame has arrived, or never will: another one may exceed the budget.
+    fn come_within(&self) {
+        if self.exceeds.take() {
+            self.budget.exceeded.store(false, Relaxed);
+        }
+    }
+
+    /// Stream: whether something that the client sent waits on this side: frames to be taken in, or one that has no room to arrive.
+    pub fn holds_up(&self) -> bool {
+        !self.inbox.borrow().is_empty() || self.no_room.get()
     }
 
     fn may_read(&self) -> bool {
@@ -256,6 +288,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        self.come_within();
         let held = self.held.iter().map(Cell::get).sum();
         self.budget.replace(held, 0);
     }
@@ -278,7 +311,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_wherever_they_are_held_and_given_back() {
         let (pipe, budget) = pipe(1000);
-        assert!(pipe.arriving(10));
+        pipe.arriving(10);
         pipe.put_in(FromClient::Binary(Bytes::from_static(&[0; 100])));
         assert_eq!(budget.held(), 100);
         pipe.take_in().unwrap();
@@ -326,9 +359,21 @@ mod tests {
 
     #[test]
     fn a_large_frame_needs_room_in_the_budget() {
-        let (pipe, _) = pipe(2 << 20);
-        assert!(pipe.arriving(1 << 20));
-        assert!(pipe.arriving(1 << 20));
-        assert!(!pipe.arriving(1));
+        let (first, budget) = pipe(2 << 20);
+        first.arriving(2 << 20);
+        assert!(first.has_room());
+        let [second, third] = [0, 1].map(|_| Pipe::new(2, Arc::clone(&budget)));
+        second.arriving(1 << 20);
+        assert!(second.has_room(), "a small one always has room");
+        second.arriving(1);
+        assert!(second.has_room(), "one may go on");
+        third.arriving((1 << 20) + 1);
+        assert!(!third.has_room() && !first.has_room());
+        assert!(third.holds_up() && !second.holds_up());
+        second.put_in(FromClient::Binary(Bytes::new()));
+        assert!(third.has_room(), "its turn has come");
+        assert!(!first.has_room());
+        drop(third);
+        assert!(first.has_room());
     }
 }

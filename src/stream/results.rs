@@ -41,6 +41,8 @@ pub(crate) struct ResultRules {
     pub(crate) hold: bool,
     /// Channel and number of channels.
     pub(crate) channel: [usize; 2],
+    /// Languages that the client named as likely.
+    pub(crate) language_hint: Vec<String>,
     /// Whose the results are.
     pub(crate) metadata: Arc<ResultsMetadata>,
 }
@@ -65,8 +67,8 @@ pub(crate) struct Heard {
 pub(crate) struct Flush {
     /// The client asked for it and awaits a reply.
     pub(crate) from_finalize: bool,
-    /// The audio ends in silence.
-    pub(crate) in_silence: bool,
+    /// The final is the last of an utterance of the speaker.
+    pub(crate) speech_final: bool,
 }
 
 /// The segment under way.
@@ -212,7 +214,7 @@ impl Segment {
         self.held = false;
         if flush.from_finalize || self.heard > self.start || !self.fixed.is_empty() {
             let ending = Ending {
-                speech_final: flush.in_silence,
+                speech_final: flush.speech_final,
                 from_finalize: flush.from_finalize,
             };
             let message = self.finalize(self.heard, self.fixed.len(), ending, vocabulary);
@@ -359,7 +361,7 @@ impl Segment {
             is_final,
             speech_final: ending.speech_final,
             channel: Channel {
-                alternatives: [Alternative::new(words)],
+                alternatives: [Alternative::new(words).hinted(&self.rules.language_hint)],
                 search,
             },
             metadata: self.rules.metadata.as_ref().clone(),

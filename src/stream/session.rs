@@ -315,13 +315,10 @@ impl Session {
         self.ended = true;
         let duration = self.lanes.iter().map(Lane::position).max().unwrap_or_default();
         let model = (self.heard_audio && !self.lanes.is_empty()).then_some(&self.info.model);
-        let channels = self.lanes.len().max(1);
+        let channels = self.lanes.len().max(self.intake.lanes().unwrap_or(1));
         let metadata = Metadata::new(self.info.request_id, self.info.created.clone(), duration, channels, model);
         out.push(Effect::Send(ServerMessage::Metadata(metadata)));
-        out.push(Effect::Close {
-            code: reason.code(),
-            reason: reason.text().to_owned(),
-        });
+        out.push(Effect::Close(reason));
     }
 
     /// Puts an input behind those that wait.
@@ -374,6 +371,10 @@ impl Session {
                 Ok(_) => continue,
                 Err(NotNow::NoCredit) => break,
                 Err(NotNow::Undecodable) => self.fail(now),
+                Err(NotNow::Fault) => {
+                    self.finish(CloseReason::NoResponse, out);
+                    return;
+                }
             }
             if let Some(arrived) = self.closing.take() {
                 self.flushing = Some(Flushing {
@@ -385,7 +386,7 @@ impl Session {
             }
             let Some(input) = self.inbox.pop_front() else { break };
             self.inbox_bytes = self.inbox_bytes.saturating_sub(input.cost());
-            self.work(input);
+            self.work(input, now, out);
         }
         let worked = self.inbox.is_empty() && self.flushing.is_none() && self.closing.is_none();
         let flushed = worked && self.lanes.iter().all(|lane| lane.is_drained() && lane.is_idle());
@@ -396,9 +397,10 @@ impl Session {
     }
 
     /// Works on the next input. The audio before it has been taken by the lanes.
-    fn work(&mut self, input: Input) {
+    fn work(&mut self, input: Input, now: Instant, out: &mut Vec<Effect>) {
         match input {
             Input::Audio(bytes, at) => self.take(bytes, at),
+            Input::Finalize(None | Some(0), arrived) if self.lanes.is_empty() => self.answer_nothing(arrived, now, out),
             Input::Finalize(channel, arrived) => {
                 let wanted = |lane: &usize| channel.is_none_or(|channel| channel == *lane);
                 let lanes = (0..self.lanes.len()).filter(wanted).collect();
@@ -426,6 +428,17 @@ impl Session {
         }
     }
 
+    /// Answers a `Finalize` for audio of which nothing could be decoded yet, as a container whose head has not come as a whole.
+    fn answer_nothing(&self, arrived: Instant, now: Instant, out: &mut Vec<Effect>) {
+        let mut lane = self.lane([0, 1]);
+        let mut messages = Vec::new();
+        // A fresh lane has nothing for the engine.
+        if lane.flush(true, arrived, now).is_ok() {
+            lane.deliver(self.vocabulary.as_ref(), &mut messages);
+        }
+        out.extend(messages.into_iter().map(Effect::Send));
+    }
+
     /// The audio cannot be decoded: the stream ends after what could be.
     fn fail(&mut self, now: Instant) {
         let closes = self.ending.replace(CloseReason::Undecodable).is_some();
@@ -446,7 +459,7 @@ impl Session {
         let mut samples = Vec::new();
         let pulled = self.intake.pull(wanted, &mut samples);
         self.spread(&samples, out);
-        pulled.map_err(|_| NotNow::Undecodable)
+        pulled.map_err(NotNow::from)
     }
 
     /// Gives samples to the lanes, which are made when their number is known.
@@ -481,6 +494,7 @@ impl Session {
             rewrite: Arc::clone(&self.rewrite),
             hold: self.info.english && !self.options.no_delay && self.options.changes.has_entities(),
             channel,
+            language_hint: self.options.language_hint.clone(),
             metadata: Arc::clone(&self.metadata),
         };
         Lane::new(rules, results, self.terms.clone())
@@ -549,6 +563,17 @@ impl Session {
 enum NotNow {
     NoCredit,
     Undecodable,
+    /// Nothing is wrong with the audio: this machine could not decode it.
+    Fault,
+}
+
+impl From<AudioError> for NotNow {
+    fn from(error: AudioError) -> Self {
+        match error {
+            AudioError::Unavailable { .. } | AudioError::Resampler { .. } => NotNow::Fault,
+            _ => NotNow::Undecodable,
+        }
+    }
 }
 
 impl Input {

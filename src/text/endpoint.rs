@@ -24,6 +24,15 @@ pub struct Beginning {
     pub fresh: bool,
 }
 
+/// How the audio ends that is made final for another reason than an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// In silence.
+    pub in_silence: bool,
+    /// In silence after speech, for which an endpoint would have come had it lasted.
+    pub ends_speech: bool,
+}
+
 /// The endpoint rule of one lane.
 #[derive(Debug)]
 pub struct Endpointer {
@@ -72,10 +81,12 @@ impl Endpointer {
         Some(Endpoint { at, resumed: None })
     }
 
-    /// The audio so far is made final for another reason. True if it ends in silence; that silence gives no endpoint later.
-    pub fn settle(&mut self) -> bool {
-        self.pending = None;
-        !self.speaking
+    /// The audio so far is made final for another reason. Silence that it ends in gives no endpoint later.
+    pub fn settle(&mut self) -> Settled {
+        Settled {
+            in_silence: !self.speaking,
+            ends_speech: self.pending.take().is_some(),
+        }
     }
 }
 
@@ -148,12 +159,14 @@ mod tests {
     #[test]
     fn settling_uses_the_silence_up() {
         let mut endpointer = endpointer();
-        assert!(endpointer.settle());
+        let settled = |in_silence, ends_speech| Settled { in_silence, ends_speech };
+        assert_eq!(endpointer.settle(), settled(true, false), "there was no speech");
         endpointer.speech_started(Samples(0));
-        assert!(!endpointer.settle());
+        assert_eq!(endpointer.settle(), settled(false, false));
         endpointer.speech_ended(Samples(5_000));
-        assert!(endpointer.settle());
+        assert_eq!(endpointer.settle(), settled(true, true));
         assert_eq!(endpointer.reach(Samples(9_000)), None);
+        assert_eq!(endpointer.settle(), settled(true, false), "the speech was ended before");
     }
 
     #[test]
@@ -162,6 +175,7 @@ mod tests {
         assert!(endpointer.speech_started(Samples(0)).fresh);
         endpointer.speech_ended(Samples(100));
         assert_eq!(endpointer.reach(Samples(u64::MAX)), None);
+        assert!(!endpointer.settle().ends_speech);
         assert_eq!(
             endpointer.speech_started(Samples(200)),
             Beginning {

@@ -117,11 +117,23 @@ impl WordChanges {
         self.format.smart || self.entities || !self.redact.is_empty()
     }
 
-    /// Formatting knows English only: without `english` the words stay as the model wrote them.
-    pub fn format_if(&mut self, english: bool) {
-        if !english {
-            self.format = Format::default();
+    /// Formatting knows English only: without `english` the words stay as the model wrote them. Returns the parameters that were given
+    /// and have little or no effect for that reason.
+    pub fn format_if(&mut self, english: bool) -> Vec<&'static str> {
+        if english {
+            return Vec::new();
         }
+        let format = std::mem::take(&mut self.format);
+        let asked = [
+            ("numerals", format.numerals),
+            ("smart_format", format.smart),
+            ("measurements", format.measurements),
+            ("dictation", format.dictation),
+            ("profanity_filter", self.profanity_filter),
+            ("redact", !self.redact.is_empty()),
+            ("detect_entities", self.entities),
+        ];
+        asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
     }
 }
 

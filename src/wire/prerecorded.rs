@@ -49,6 +49,26 @@ pub struct Warning {
     pub message: &'static str,
 }
 
+impl Warning {
+    /// A feature that this server does not have.
+    pub fn no_such_feature(parameter: &'static str) -> Self {
+        Self {
+            parameter,
+            kind: "unsupported_feature",
+            message: "This server does not have this feature; the parameter has no effect.",
+        }
+    }
+
+    /// A feature for English words, where another language is spoken.
+    pub fn english_only(parameter: &'static str) -> Self {
+        Self {
+            parameter,
+            kind: "unsupported_language",
+            message: "This feature knows English words only.",
+        }
+    }
+}
+
 /// What is known of a request for a file besides its words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileRequest {
@@ -62,6 +82,8 @@ pub struct FileRequest {
     pub model: ModelRef,
     /// What has no effect.
     pub warnings: Vec<Warning>,
+    /// Languages that the client named as likely.
+    pub language_hint: Vec<String>,
     /// The client's labels.
     pub tags: Vec<String>,
     /// The client's labels.
@@ -77,6 +99,7 @@ impl FileMetadata {
             created,
             model,
             warnings,
+            language_hint: _,
             tags,
             extra,
         } = request;
@@ -131,22 +154,27 @@ pub struct FileAlternative {
     /// What the words are about, if asked for, in their order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Vec<Entity>>,
+    /// As of [`Alternative`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub languages_hinted: Vec<String>,
 }
 
 impl FileAlternative {
-    /// The alternative made of these words.
-    pub fn new(words: Vec<Word>, paragraphs: Option<Paragraphs>, entities: Option<Vec<Entity>>) -> Self {
+    /// An alternative with what was made of its words.
+    pub fn new(alternative: Alternative, paragraphs: Option<Paragraphs>, entities: Option<Vec<Entity>>) -> Self {
         let Alternative {
             transcript,
             confidence,
             words,
-        } = Alternative::new(words);
+            languages_hinted,
+        } = alternative;
         Self {
             transcript,
             confidence,
             words,
             paragraphs,
             entities,
+            languages_hinted,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::changes::WordChanges;
 use super::pairs::{Pairs, boolean, invalid};
+use super::prerecorded::Warning;
 use super::vocabulary;
 use crate::error::ApiError;
 use crate::units::{Hz, Millis};
@@ -27,6 +28,7 @@ pub const RATES: std::ops::RangeInclusive<u32> = 8_000..=48_000;
 const MAX_TAG: usize = 128;
 const MAX_EXTRA: usize = 2_048;
 const MAX_CUSTOM: usize = 100;
+const MAX_HINTS: usize = 20;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,8 @@ pub struct ListenOptions {
     pub language: Option<String>,
     /// Name of the language model that shall help recognition; `None`: the server's choice.
     pub language_model: Option<String>,
+    /// Languages that may be spoken, echoed in responses and live results.
+    pub language_hint: Vec<String>,
     /// What the client says about its audio.
     pub audio: DeclaredAudio,
     /// The transcript carries the model's punctuation and capitals, and words have `punctuated_word`.
@@ -65,6 +69,8 @@ pub struct ListenOptions {
     pub answer: AnswerFormat,
     /// Where results shall be delivered instead.
     pub callback: Option<Callback>,
+    /// Parts of the request that have no effect.
+    pub warnings: Vec<Warning>,
     /// Labels, echoed in the response to a file.
     pub tags: Vec<String>,
     /// Labels, echoed in responses and live results.
@@ -213,13 +219,15 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
     let pairs = Pairs::parse(query);
     let model = model(&pairs);
     let punctuate = features(&pairs, kind)?;
-    diarization(&pairs, kind)?;
+    let mut without_effect = diarization(&pairs, kind)?;
     let favoured = vocabulary::read(&pairs, model.as_deref())?;
     if kind == Kind::File {
-        understanding(&pairs)?;
+        without_effect.extend(understanding(&pairs)?);
     } else if pairs.scalar("summarize").is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
         return Err(ApiError::Conflict("Summarization is not available for streaming."));
     }
+    let language_hint = language_hint(&pairs)?;
+    without_effect.extend((!language_hint.is_empty()).then_some("language_hint"));
     let live = Live::read(&pairs, kind)?;
     let changes = WordChanges::read(&pairs, punctuate)?;
     Ok(ListenOptions {
@@ -227,6 +235,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         version: pairs.scalar("version").filter(|version| *version != "latest").map(str::to_owned),
         language: language(&pairs)?,
         language_model: pairs.scalar("language_model").map(str::to_owned),
+        language_hint,
         audio: audio(&pairs)?,
         punctuate,
         paragraphs: kind == Kind::File && (pairs.boolean("paragraphs")? || changes.format.smart),
@@ -240,6 +249,7 @@ fn parse(query: &str, kind: Kind) -> Result<ListenOptions, ApiError> {
         utt_split: utt_split(&pairs, kind)?,
         answer: answer(&pairs, kind)?,
         callback: callback(&pairs, kind)?,
+        warnings: without_effect.into_iter().map(Warning::no_such_feature).collect(),
         tags: tags(&pairs)?,
         extra: extra(&pairs)?,
     })
@@ -254,15 +264,27 @@ fn model(pairs: &Pairs) -> Option<String> {
 
 fn language(pairs: &Pairs) -> Result<Option<String>, ApiError> {
     let Some(tag) = pairs.scalar("language") else { return Ok(None) };
-    let is_tag = tag.len() <= 35
-        && tag
-            .split('-')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
-    if is_tag {
+    if is_tag(tag) {
         Ok(Some(tag.to_owned()))
     } else {
         Err(ApiError::NoSuchModel)
     }
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.len() <= 35 && text.split('-').all(is_part)
+}
+
+fn language_hint(pairs: &Pairs) -> Result<Vec<String>, ApiError> {
+    let hints = pairs.list("language_hint");
+    if hints.len() > MAX_HINTS {
+        return Err(ApiError::InvalidQuery("language_hint: at most 20 are allowed".into()));
+    }
+    if let Some(bad) = hints.iter().find(|hint| !is_tag(hint)) {
+        return Err(invalid("language_hint", bad, "a language"));
+    }
+    Ok(hints)
 }
 
 fn audio(pairs: &Pairs) -> Result<DeclaredAudio, ApiError> {
@@ -360,46 +382,56 @@ fn features(pairs: &Pairs, kind: Kind) -> Result<bool, ApiError> {
     Ok(punctuate)
 }
 
-fn diarization(pairs: &Pairs, kind: Kind) -> Result<(), ApiError> {
+/// Checks the parameters about speakers. Returns those that ask for something.
+fn diarization(pairs: &Pairs, kind: Kind) -> Result<Vec<&'static str>, ApiError> {
     let diarize = pairs.boolean("diarize")?;
     match pairs.scalar("diarize_model") {
-        None => Ok(()),
+        None if diarize => Ok(vec!["diarize"]),
+        None => Ok(Vec::new()),
         Some(_) if diarize => Err(ApiError::Conflict("diarize and diarize_model cannot be used together.")),
         Some("v2") if kind == Kind::Live => Err(ApiError::Conflict(
             "diarize_model=v2 is not available for streaming; use diarize_model=v1.",
         )),
-        Some("latest" | "v1" | "v2") => Ok(()),
+        Some("latest" | "v1" | "v2") => Ok(vec!["diarize_model"]),
         Some(other) => Err(invalid("diarize_model", other, "latest, v1 or v2")),
     }
 }
 
-/// Checks the parameters about the meaning of a file.
-fn understanding(pairs: &Pairs) -> Result<(), ApiError> {
+/// Checks the parameters about the meaning of a file. Returns those that ask for something.
+fn understanding(pairs: &Pairs) -> Result<Vec<&'static str>, ApiError> {
+    let mut asked = Vec::new();
     for name in ["sentiment", "topics", "intents"] {
-        pairs.boolean(name)?;
+        asked.extend(pairs.boolean(name)?.then_some(name));
     }
-    match pairs.scalar("summarize") {
+    let summarize = match pairs.scalar("summarize") {
         Some("v1") => return Err(ApiError::InvalidQuery("summarize: v1 is deprecated, use v2".into())),
-        None | Some("v2") => {}
-        Some(value) => boolean("summarize", value).map(|_| ())?,
-    }
+        None => false,
+        Some("v2") => true,
+        Some(value) => boolean("summarize", value)?,
+    };
+    asked.extend(summarize.then_some("summarize"));
     for name in ["custom_topic", "custom_intent"] {
-        if pairs.list(name).len() > MAX_CUSTOM {
+        let given = pairs.list(name).len();
+        if given > MAX_CUSTOM {
             return Err(ApiError::InvalidQuery(format!("{name}: at most 100 are allowed")));
         }
+        asked.extend((given > 0).then_some(name));
     }
     for name in ["custom_topic_mode", "custom_intent_mode"] {
         if let Some(mode) = pairs.scalar(name).filter(|mode| !matches!(*mode, "extended" | "strict")) {
             return Err(invalid(name, mode, "extended or strict"));
         }
     }
-    for value in pairs.list("detect_language") {
+    let languages = pairs.list("detect_language");
+    let detect = languages.iter().any(|value| !value.eq_ignore_ascii_case("false"));
+    asked.extend(detect.then_some("detect_language"));
+    for value in languages {
         let is_code = value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !is_code {
             return Err(invalid("detect_language", &value, "true, false or a language"));
         }
     }
-    Ok(())
+    Ok(asked)
 }
 
 fn utt_split(pairs: &Pairs, kind: Kind) -> Result<Option<f64>, ApiError> {

@@ -179,6 +179,9 @@ pub struct Alternative {
     pub confidence: f32,
     /// In order of time.
     pub words: Vec<Word>,
+    /// The languages that the client named as likely.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub languages_hinted: Vec<String>,
 }
 
 /// A word.
@@ -208,6 +211,15 @@ impl Alternative {
             transcript: shown.join(" "),
             confidence: upper_median(&words),
             words,
+            languages_hinted: Vec::new(),
+        }
+    }
+
+    /// With the languages that the client named.
+    pub fn hinted(self, languages: &[String]) -> Self {
+        Self {
+            languages_hinted: languages.to_vec(),
+            ..self
         }
     }
 }

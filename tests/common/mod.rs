@@ -398,6 +398,20 @@ impl Server {
         }
     }
 
+    /// Waits until a value of the metrics page is as wanted.
+    pub async fn metric_becomes(&self, name: &str, wanted: f64) {
+        let began = Instant::now();
+        loop {
+            let page = self.get("/metrics").await;
+            let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            if line.is_some_and(|value| value.parse::<f64>() == Ok(wanted)) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{name} is {line:?} and not {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// A value of the metrics page by the exact text before it.
     pub async fn metric(&self, name: &str) -> f64 {
         let page = self.get("/metrics").await;
@@ -463,6 +477,13 @@ fn lock_file() -> File {
 /// The shortest of several measurements: what else the machine does only adds to the server's own time.
 pub fn quickest(values: &[Duration]) -> Duration {
     values.iter().copied().min().unwrap()
+}
+
+/// The middle one of several measurements, the upper one of two.
+pub fn median(values: &[Duration]) -> Duration {
+    let mut values = values.to_vec();
+    values.sort();
+    values[values.len() / 2]
 }
 
 /// The id that a response carries in its header.

@@ -80,6 +80,16 @@ impl Raw {
         }
     }
 
+    /// The body that follows a response's head, which tells its length.
+    pub async fn body(&mut self, head: &str) -> String {
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("no length");
+        let length = length.parse().unwrap();
+        while self.read.len() < length {
+            assert!(self.fill().await, "the connection ended: {}", String::from_utf8_lossy(&self.read));
+        }
+        String::from_utf8(self.read.drain(..length).collect()).unwrap()
+    }
+
     async fn fill(&mut self) -> bool {
         let mut buffer = [0; 16_384];
         match self.stream.read(&mut buffer).await {

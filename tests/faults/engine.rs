@@ -12,7 +12,7 @@ use hark::engine::{Engine, EngineError};
 use super::QUERY;
 use crate::common::audio::{Tape, Wav};
 use crate::common::client::{Said, connect, connect_with};
-use crate::common::{EVERY, Setup, WORDS, schema};
+use crate::common::{EVERY, Setup, WORDS, request_id, schema};
 
 #[derive(Clone, Copy)]
 enum Trouble {
@@ -111,7 +111,9 @@ async fn a_failed_step_of_a_file_is_answered_502() {
         .await
         .unwrap();
     assert_eq!(response.status(), 502);
+    let id = request_id(response.headers());
     let body: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(body["request_id"], id.as_str());
     schema::assert_answer("/v1/listen", 502, "application/json", &body);
     assert_eq!(body["err_code"], "Bad Gateway");
     server.idle_but(0).await;
@@ -179,4 +181,28 @@ async fn when_the_engine_hangs_streams_are_told_after_30_s() {
         "{:?}",
         hung.elapsed()
     );
+    // It counts as a failure of ours.
+    server.idle_but(0).await;
+    server
+        .metric_becomes("engine_requests_total{kind=\"stream\",response_status=\"5xx\"}", 1.0)
+        .await;
+    assert_eq!(server.get_json("/v1/status").await["system_health"], "Critical");
+}
+
+#[tokio::test]
+async fn a_client_whose_frames_wait_for_the_engine_is_not_idle() {
+    let (setup, now) = troubled(Trouble::Hang(Duration::from_secs(4)));
+    let server = setup.config("[stream]\nidle_timeout = \"1s\"").start();
+    let mut live = connect(&server, QUERY).await;
+    now.store(true, Ordering::SeqCst);
+    // More than the engine takes at once, so that the Finalize waits, and everything behind it.
+    live.audio(&Tape::new(16_000).tone(2.0).linear16()).await;
+    live.text(crate::common::client::FINALIZE).await;
+    for _ in 0..8 {
+        live.text(crate::common::client::KEEP_ALIVE).await;
+        live.listen_for(Duration::from_millis(400)).await;
+    }
+    live.until_finalized().await;
+    let conversation = live.close_stream().await;
+    assert_eq!((conversation.close(), conversation.words().len()), ((1000, ""), 7));
 }

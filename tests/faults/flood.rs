@@ -1,9 +1,12 @@
 //! Clients that send more, faster or in smaller pieces than anybody speaks.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::QUERY;
 use crate::common::audio::Tape;
@@ -167,7 +170,8 @@ async fn pings_from_a_client_that_does_not_read_cost_no_memory() {
 #[tokio::test]
 async fn unfinished_large_messages_are_bounded_by_the_budget_of_the_process() {
     let _busy = busy();
-    let server = Setup::default().config("[stream]\nundecoded_budget_bytes = 33554432").child();
+    let config = "[stream]\nundecoded_budget_bytes = 33554432\ntcp_user_timeout = \"2s\"";
+    let server = Setup::default().config(config).child();
     connect(&server, QUERY).await.close_stream().await;
     let before = server.resident().0;
     let part = vec![0_u8; 1 << 20];
@@ -176,7 +180,7 @@ async fn unfinished_large_messages_are_bounded_by_the_budget_of_the_process() {
         let mut raw = Raw::open(server.address, QUERY, None).await;
         raw.stream.write_all(&head(true, BINARY, 16 << 20)).await.unwrap();
         for _ in 0..15 {
-            if tokio::time::timeout(Duration::from_secs(2), raw.stream.write_all(&part))
+            if tokio::time::timeout(Duration::from_millis(500), raw.stream.write_all(&part))
                 .await
                 .is_err()
             {
@@ -203,29 +207,113 @@ async fn unfinished_large_messages_are_bounded_by_the_budget_of_the_process() {
 
 #[tokio::test]
 async fn a_large_message_without_room_in_the_budget_closes_with_1013() {
-    let config = "[stream]\nmax_message_bytes = 4194304\nundecoded_budget_bytes = 4194304";
-    let server = Setup::default().config(config).start();
+    let limits = "max_message_bytes = 4194304\nundecoded_budget_bytes = 4194304";
+    let config = format!("[stream]\n{limits}\ntcp_user_timeout = \"2s\"\nidle_timeout = \"1min\"");
+    let server = Setup::default().config(&config).start();
     let part = vec![0_u8; 1 << 16];
     let mut first = Raw::open(server.address, QUERY, None).await;
     let mut second = Raw::open(server.address, QUERY, None).await;
-    for raw in [&mut first, &mut second] {
+    let mut third = Raw::open(server.address, QUERY, None).await;
+    // The first one holds nearly all of the budget, the second one is the one that may exceed it.
+    for (raw, parts) in [(&mut first, 63), (&mut second, 32), (&mut third, 0)] {
         raw.stream.write_all(&head(true, BINARY, 4 << 20)).await.unwrap();
+        for _ in 0..parts {
+            raw.stream.write_all(&part).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    for _ in 0..63 {
-        first.stream.write_all(&part).await.unwrap();
-    }
-    // A message of a megabyte has room always; what is more needs the budget.
-    let mut sent = 0;
+    // A message of a megabyte has room always; what is more needs the budget, and waits for it a while.
+    let (began, mut sent) = (Instant::now(), 0);
     let close = loop {
-        second.stream.write_all(&part).await.unwrap();
-        sent += part.len();
-        if let Ok(frame) = tokio::time::timeout(Duration::from_millis(100), second.next()).await {
+        if let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(50), third.stream.write_all(&part)).await {
+            sent += part.len();
+        }
+        if let Ok(frame) = tokio::time::timeout(Duration::from_millis(50), third.next()).await {
             break frame.and_then(|frame| frame.close_code());
         }
+        assert!(began.elapsed() < PATIENCE, "it is open after {sent} bytes");
     };
     // What the kernel holds for the connection counts as sent here.
     assert_eq!(close, Some(1013), "after {sent} bytes");
     assert!(sent > 1 << 20, "after {sent} bytes");
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "it did not wait");
+}
+
+#[tokio::test]
+async fn a_large_message_waits_for_the_room_that_another_stream_makes() {
+    let config = "[stream]\nmax_message_bytes = 4194304\nundecoded_budget_bytes = 4194304\nidle_timeout = \"1min\"";
+    let server = Setup::default().config(config).start();
+    let part = vec![0_u8; 1 << 16];
+    let mut first = Raw::open(server.address, QUERY, None).await;
+    let mut second = Raw::open(server.address, QUERY, None).await;
+    let mut third = Raw::open(server.address, QUERY, None).await;
+    // The client's own kernel is to hold little, so that the sender notices that it has to wait.
+    socket2::SockRef::from(&third.stream).set_send_buffer_size(1 << 16).unwrap();
+    // The first one holds nearly all of the budget, the second one is the one that may exceed it.
+    for (raw, parts) in [(&mut first, 63), (&mut second, 32), (&mut third, 0)] {
+        // The head, and a mask of zeros.
+        raw.stream.write_all(&head(true, BINARY, 4 << 20)).await.unwrap();
+        raw.stream.write_all(&[0; 4]).await.unwrap();
+        for _ in 0..parts {
+            raw.stream.write_all(&part).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    {
+        let mut whole = Box::pin(async {
+            for _ in 0..64 {
+                third.stream.write_all(&part).await.unwrap();
+            }
+        });
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut whole).await;
+        assert!(early.is_err(), "there was room for all");
+        for _ in 0..32 {
+            second.stream.write_all(&part).await.unwrap();
+        }
+        tokio::time::timeout(PATIENCE, whole).await.expect("no room came");
+    }
+    first.stream.write_all(&part).await.unwrap();
+    for mut raw in [first, second, third] {
+        raw.frame(true, TEXT, CLOSE_STREAM.as_bytes()).await;
+        assert_eq!(raw.rest(PATIENCE).await.last().unwrap().close_code(), Some(1000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_is_not_behind_all_the_audio_that_waits() {
+    let _busy = busy();
+    // 160 ms of audio take the engine 16 ms: ten times real time at most, so 100 s of audio 10 s.
+    let server = Setup::default().step(Duration::from_millis(16)).start();
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    // What the client's own kernel holds is not the server's to bound.
+    socket2::SockRef::from(&stream).set_send_buffer_size(1 << 16).unwrap();
+    let (socket, _) = tokio_tungstenite::client_async(server.live_url(QUERY), stream).await.unwrap();
+    let (mut out, mut messages) = socket.split();
+    let began = Instant::now();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let sending = tokio::spawn(async move {
+        let second = Tape::new(16_000).tone(1.0).linear16();
+        for n in 0..100_u8 {
+            noted.lock().unwrap().push(Instant::now());
+            out.send(Message::Ping(vec![n].into())).await.unwrap();
+            out.send(Message::binary(second.clone())).await.unwrap();
+        }
+        out.send(Message::text(CLOSE_STREAM)).await.unwrap();
+        out
+    });
+    let mut waits = Vec::new();
+    while let Some(Ok(message)) = messages.next().await {
+        match message {
+            Message::Pong(number) => waits.push(asked.lock().unwrap()[usize::from(number[0])].elapsed()),
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    drop(sending.await.unwrap());
+    assert_eq!(waits.len(), 100);
+    assert!(began.elapsed() > Duration::from_secs(8), "the audio did not wait: {:?}", began.elapsed());
+    assert!(waits.iter().all(|wait| *wait < Duration::from_secs(5)), "{waits:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

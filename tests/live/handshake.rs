@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::QUERY;
-use crate::common::audio::Tape;
-use crate::common::client::{Refused, connect, connect_with, transcribe};
+use crate::common::audio::{Tape, Wav};
+use crate::common::client::{self, FINALIZE, Refused, assert_tiles, connect, connect_with, transcribe};
 use crate::common::raw::Raw;
 use crate::common::{Server, Setup, request_id};
 
@@ -93,7 +93,9 @@ async fn what_clients_always_send_is_accepted_and_unknown_parameters_are_ignored
 async fn the_model_may_be_asked_for_by_any_of_its_names() {
     let server = Server::start();
     for model in ["general-toy", "toy-general", "nova-3", "2187e11a-3532-4498-b076-81fa530bdd49"] {
-        connect(&server, &format!("{QUERY}&model={model}&language=en-GB&version=latest")).await;
+        for version in ["latest", "2026-01-01.1"] {
+            connect(&server, &format!("{QUERY}&model={model}&language=en-GB&version={version}")).await;
+        }
     }
 }
 
@@ -125,6 +127,37 @@ async fn channels_that_do_not_all_fit_are_refused_together() {
 }
 
 #[tokio::test]
+async fn a_container_takes_two_places_for_its_channels_and_gives_back_what_it_does_not_need() {
+    let server = Setup::default().slots(2).start();
+    let mono = Tape::new(16_000).tone(1.0);
+    let one = connect(&server, QUERY).await;
+    assert_eq!(refused(&server, "multichannel=true").await.status, 503, "one place is not enough");
+    one.close_stream().await;
+    server.idle_but(0).await;
+
+    let mut live = connect(&server, "multichannel=true").await;
+    assert_eq!(refused(&server, QUERY).await.status, 503);
+    live.audio(&mono.wav(Wav::default())).await;
+    live.text(FINALIZE).await;
+    assert_eq!(live.until_finalized().await["channel_index"], json!([0, 1]));
+    let other = connect(&server, QUERY).await;
+    assert_eq!(live.close_stream().await.words().len(), 4);
+    other.close_stream().await;
+    server.idle_but(0).await;
+
+    let both = Tape::interleave(&[mono.clone(), Tape::new(16_000).silence(1.0)]);
+    let mut live = connect(&server, "multichannel=true").await;
+    live.audio(&both.wav(Wav::default())).await;
+    let conversation = live.close_stream().await;
+    assert_eq!(conversation.close(), (1000, ""));
+    for (channel, words) in [(0, 4), (1, 0)] {
+        let finals = conversation.finals_of(channel);
+        assert_tiles(&finals, 1.0);
+        assert_eq!(finals.iter().map(|result| client::words(result).len()).sum::<usize>(), words);
+    }
+}
+
+#[tokio::test]
 async fn the_limit_of_requests_is_answered_with_429() {
     let server = Setup::default().config("[limits]\nactive_requests = 2").start();
     let first = connect(&server, QUERY).await;
@@ -133,7 +166,7 @@ async fn the_limit_of_requests_is_answered_with_429() {
     assert_eq!((refused.status, &refused.body["err_code"]), (429, &json!("TOO_MANY_REQUESTS")));
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(refused.body["err_msg"], "Too many requests. Please try again later");
-    let wav = Tape::new(16_000).silence(0.1).wav(crate::common::audio::Wav::default());
+    let wav = Tape::new(16_000).silence(0.1).wav(Wav::default());
     let file = async || {
         reqwest::Client::new()
             .post(server.url("/v1/listen"))
@@ -240,6 +273,10 @@ async fn an_upgrade_without_a_key_or_with_another_version_leaves_no_stream() {
         assert!(head.starts_with("HTTP/1.1 400"), "{head}");
         server.idle_but(0).await;
     }
+    // Each counts once, as refused.
+    let page = server.get("/metrics").await;
+    let counted: Vec<&str> = page.lines().filter(|line| line.starts_with("engine_requests_total{kind=\"stream\"")).collect();
+    assert_eq!(counted, ["engine_requests_total{kind=\"stream\",response_status=\"4xx\"} 2"]);
     connect(&server, QUERY).await;
 }
 

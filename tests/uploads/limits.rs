@@ -46,8 +46,9 @@ async fn a_file_of_the_longest_duration_is_taken_and_more_is_not() {
     let server = Setup::default().config("[files]\nmax_duration = \"3s\"").start();
     let of = |seconds: f64| Tape::new(8_000).silence(seconds).wav(Wav::default());
     assert_eq!(number(&post(&server, "", of(3.0)).await.body["metadata"]["duration"]), 3.0);
-    let answer = post(&server, "", of(3.1)).await;
-    assert_eq!((answer.status, &answer.body["err_code"]), (413, &json!("PAYLOAD_TOO_LARGE")));
+    post(&server, "", of(3.1))
+        .await
+        .assert_error(413, "PAYLOAD_TOO_LARGE", "Audio duration exceeds limit of 3 seconds.");
 }
 
 #[tokio::test]
@@ -58,8 +59,30 @@ async fn a_query_above_the_limit_is_refused_with_414() {
         post(&server, &format!("x={}", "y".repeat(bytes - path.len() + 2)), wav()).await
     };
     with(8_000).await.alternative(0);
-    let answer = with(8_300).await;
-    assert_eq!((answer.status, &answer.body["err_code"]), (414, &json!("URI Too Long")));
+    with(8_300).await.assert_error(414, "URI Too Long", "The request URI is too long.");
+}
+
+#[tokio::test]
+async fn by_default_a_query_is_taken_up_to_what_the_http_library_takes() {
+    let server = Server::start();
+    let body = wav();
+    let ask = async |length: usize| {
+        let path = "/v1/listen?x=";
+        let mut raw = Raw::tcp(server.address, None).await;
+        let head = format!(
+            "POST {path}{} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            "y".repeat(length - path.len()),
+            body.len()
+        );
+        raw.stream.write_all(head.as_bytes()).await.unwrap();
+        // A refusal does not wait for it.
+        raw.stream.write_all(&body).await.ok();
+        raw.head().await
+    };
+    assert!(ask(65_534).await.starts_with("HTTP/1.1 200"));
+    // Beyond, no handler is asked.
+    let head = ask(65_535).await;
+    assert!(head.starts_with("HTTP/1.1 400") && !head.contains("dg-request-id"), "{head}");
 }
 
 #[tokio::test]
@@ -74,6 +97,14 @@ async fn a_client_that_stops_sending_is_told_and_forgotten() {
     raw.stream.write_all(&wav()).await.unwrap();
     let head = tokio::time::timeout(Duration::from_secs(10), raw.head()).await.expect("no answer");
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    let id = head.lines().find_map(|line| line.strip_prefix("dg-request-id: ")).expect("no id").to_owned();
+    let body = tokio::time::timeout(Duration::from_secs(10), raw.body(&head)).await.expect("no body");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&body["err_code"], &body["request_id"]),
+        (&json!("Request Timeout"), &json!(id)),
+        "{body}"
+    );
     assert!(began.elapsed() >= Duration::from_millis(900));
     server.idle_but(0).await;
     post(&server, "", wav()).await.alternative(0);
@@ -95,6 +126,9 @@ async fn a_client_that_hangs_up_frees_its_slot() {
         raw.reset();
         server.idle_but(0).await;
     }
+    let ended = |class: &str| format!("engine_requests_total{{kind=\"batch\",response_status=\"{class}\"}}");
+    server.metric_becomes(&ended("4xx"), 20.0).await;
+    assert_eq!(server.get_json("/v1/status").await["system_health"], "Healthy");
     assert_eq!(
         text(post(&server, "", wav()).await.words(0)),
         [8, 12, 16, 20].map(word_at).join(" ")
@@ -109,8 +143,22 @@ async fn processing_beyond_the_time_allowed_is_answered_504() {
         .start();
     let long = Tape::new(8_000).silence(60.0).wav(Wav::default());
     let answer = post(&server, "", long).await;
-    assert_eq!((answer.status, &answer.body["err_code"]), (504, &json!("Gateway Timeout")));
+    answer.assert_error(504, "Gateway Timeout", "The request exceeded the maximum processing time.");
     server.idle_but(0).await;
+}
+
+#[tokio::test]
+async fn the_time_that_a_client_takes_to_send_is_not_processing() {
+    let server = Setup::default().config("[files]\ntimeout = \"1s\"").start();
+    let audio = wav();
+    let size = audio.len().div_ceil(4);
+    let parts: Vec<Vec<u8>> = audio.chunks(size).map(<[u8]>::to_vec).collect();
+    let slow = unfold(parts.into_iter(), |mut parts| async move {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        parts.next().map(|part| (Ok::<_, std::io::Error>(part), parts))
+    });
+    let answer = post(&server, "", Body::wrap_stream(slow)).await;
+    assert_eq!(text(answer.words(0)), super::expected());
 }
 
 #[tokio::test]

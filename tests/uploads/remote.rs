@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::{Answer, expected, post_as, text, wav};
+use crate::common::audio::Tape;
+use crate::common::client::number;
 use crate::common::{Server, Setup};
 
 /// A server of canned responses; stops with the test's runtime.
@@ -153,6 +155,24 @@ async fn a_remote_server_that_stalls_is_given_up() {
     };
     refused(&answer, "The remote server hosting the media failed to return valid data.");
     server.idle_but(0).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_slower_than_the_remote_server_is_no_failure_of_it() {
+    // 60 s of audio are 375 chunks, with 20 ms for each: more than the other server may take. 23 MB are more than the kernel holds.
+    let server = Setup::default()
+        .step(Duration::from_millis(20))
+        .config("[fetch]\nallow_private = true\ntimeout = \"2s\"")
+        .start();
+    let audio = Tape::new(48_000).silence(59.52).tone(0.48).encode("linear32");
+    let remote = Remote::start(vec![("/long", ok([&audio[..], &audio[..]].concat()))]).await;
+    let url = server.url("/v1/listen?encoding=linear32&sample_rate=48000&channels=2");
+    let request = reqwest::Client::new().post(url).header("content-type", "application/json");
+    let began = Instant::now();
+    let answer = Answer::of(request.body(json!({"url": remote.url("/long")}).to_string()).send().await.unwrap()).await;
+    assert!(began.elapsed() > Duration::from_secs(4), "the engine was fast: {:?}", began.elapsed());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(number(&answer.body["metadata"]["duration"]), 60.0);
 }
 
 #[tokio::test]

@@ -167,6 +167,27 @@ async fn a_slow_server_ends_with_the_time_limit() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_slow_reader_does_not_count() {
+    // Larger than what the kernel holds for the connection, so that the other server has to wait for the reader.
+    let size = 16 << 20;
+    let (port, _requests) = serve(vec![ok(&"x".repeat(size))]);
+    let rules = Fetch {
+        timeout: Duration::from_millis(500),
+        ..LOCAL()
+    };
+    let mut bytes = Fetcher::new(&rules).unwrap().open(&format!("http://127.0.0.1:{port}/")).await.unwrap();
+    let (mut read, mut pause) = (0, 0);
+    while let Some(part) = bytes.next().await {
+        read += part.unwrap().len();
+        if read > pause {
+            pause = read + (4 << 20);
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+    assert_eq!(read, size);
+}
+
+#[tokio::test]
 async fn addresses_that_are_not_public_are_refused_before_connecting() {
     let (port, requests) = serve(vec![ok("secret")]);
     let rules = Fetch {

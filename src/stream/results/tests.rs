@@ -43,6 +43,7 @@ fn segment(utterance_end: Option<u64>) -> Segment {
         rewrite: Arc::default(),
         hold: false,
         channel: [0, 1],
+        language_hint: Vec::new(),
         metadata: Arc::new(metadata),
     })
 }
@@ -93,7 +94,7 @@ fn a_guess_shows_in_interims_only_until_it_is_fixed() {
     assert_eq!(feed(&mut segment, &[(2, 8)], &[], 2), ["interim 0+2 a c"]);
     let flush = Some(Flush {
         from_finalize: true,
-        in_silence: true,
+        speech_final: true,
     });
     assert_eq!(
         feed_heard(
@@ -131,7 +132,7 @@ fn a_long_segment_without_a_fixed_boundary_ends_at_the_hard_limit() {
     assert_eq!(feed(&mut segment, &[], &[(0, 5), (1, 70)], 10), ["final 0+10 "]);
     let flush = Some(Flush {
         from_finalize: false,
-        in_silence: false,
+        speech_final: false,
     });
     let last = feed_heard(
         &mut segment,
@@ -207,7 +208,7 @@ fn an_endpoint_where_speech_resumes_divides_the_pieces() {
     assert_eq!(feed_heard(&mut segment, &[(0, 2), (1, 6), (2, 9)], &[], heard), ["final 0+0.8 a b"]);
     let flush = Some(Flush {
         from_finalize: false,
-        in_silence: true,
+        speech_final: true,
     });
     assert_eq!(
         feed_heard(
@@ -229,7 +230,7 @@ fn a_guess_that_is_left_at_the_end_is_not_lost() {
     let mut segment = segment(None);
     let flush = Some(Flush {
         from_finalize: false,
-        in_silence: true,
+        speech_final: true,
     });
     let last = feed_heard(
         &mut segment,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::error::CloseReason;
 use crate::terms::Terms;
 use crate::units::Millis;
 use crate::wire::models::ModelRef;
@@ -105,12 +106,7 @@ pub enum Effect {
     /// This many lanes will submit chunks; comes once, before the first chunk.
     OpenLanes(usize),
     /// Send a close frame; nothing follows.
-    Close {
-        /// WebSocket close code.
-        code: u16,
-        /// Reason text.
-        reason: String,
-    },
+    Close(CloseReason),
     /// A result for a chunk was sent this long after the chunk's last byte arrived.
     ObserveLatency {
         /// Seconds.

@@ -149,6 +149,9 @@ fn languages_use_hyphens() {
     assert_eq!(live("language=multi").language.as_deref(), Some("multi"));
     assert_eq!(parse_live("language=de_DE"), Err(ApiError::NoSuchModel));
     assert_eq!(parse_live("language=de-"), Err(ApiError::NoSuchModel));
+    assert_eq!(live("language_hint=en&language_hint=es-419&language_hint=").language_hint, ["en", "es-419"]);
+    assert_eq!(refusal(parse_live("language_hint=de_DE")).1, "INVALID_QUERY_PARAMETER");
+    assert_eq!(refusal(parse_live(&"language_hint=en&".repeat(21))).1, "INVALID_QUERY_PARAMETER");
 }
 
 #[test]
@@ -192,6 +195,39 @@ fn a_language_model_may_be_named() {
     assert_eq!(live("language_model=orders").language_model.as_deref(), Some("orders"));
     assert_eq!(parse_file("language_model=a&language_model=b").unwrap().language_model.as_deref(), Some("b"));
     assert_eq!(live("language_model=").language_model, None);
+}
+
+#[test]
+fn parameters_without_effect_are_checked_and_told() {
+    for (live, bad) in [
+        (true, "alternatives=two"),
+        (true, "alternatives=-1"),
+        (true, "mip_opt_out=maybe"),
+        (true, "diarize=maybe"),
+        (false, "sentiment=maybe"),
+        (false, "topics=maybe"),
+        (false, "intents=maybe"),
+        (true, "summarize=maybe"),
+        (false, "detect_language=de_DE"),
+        (false, "custom_topic_mode=loose"),
+    ] {
+        assert_eq!(refusal(parse_file(bad)).1, "INVALID_QUERY_PARAMETER", "{bad}");
+        assert_eq!(parse_live(bad).is_err(), live, "{bad}");
+    }
+    assert_eq!(refusal(parse_live("no_delay=maybe")).1, "INVALID_QUERY_PARAMETER");
+    live("alternatives=3&mip_opt_out=true&no_delay=true");
+    for name in ["custom_topic", "custom_intent"] {
+        let many = |count: usize| format!("{name}=a&").repeat(count);
+        parse_file(&many(100)).unwrap();
+        assert_eq!(refusal(parse_file(&many(101))).1, "INVALID_QUERY_PARAMETER", "{name}");
+    }
+    let told = |query: &str| {
+        let warnings = parse_file(query).unwrap().warnings;
+        warnings.iter().map(|warning| warning.parameter).collect::<Vec<_>>()
+    };
+    assert_eq!(told("diarize=true&topics=true&summarize=v2&detect_language=en"), ["diarize", "topics", "summarize", "detect_language"]);
+    assert_eq!(told("diarize=false&topics=false&summarize=false&detect_language=False"), [""; 0]);
+    assert_eq!(live("diarize_model=latest").warnings.len(), 1);
 }
 
 #[test]
@@ -285,6 +321,17 @@ fn formats_are_read_and_dictation_needs_punctuation() {
     for name in ["numerals", "smart_format", "measurements", "dictation"] {
         assert!(parse_live(&format!("{name}=yes")).is_err(), "{name}");
     }
+}
+
+#[test]
+fn what_knows_english_only_is_told_where_another_language_is_spoken() {
+    let mut changes = live("numerals=true&smart_format=true&profanity_filter=true&redact=pci&measurements=false").changes;
+    let given = changes.clone();
+    assert_eq!(changes.format_if(true), [""; 0]);
+    assert_eq!(changes, given);
+    assert_eq!(changes.format_if(false), ["numerals", "smart_format", "profanity_filter", "redact"]);
+    assert_eq!(changes.format, crate::wire::changes::Format::default());
+    assert_eq!(live("").changes.format_if(false), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::rig::{Rig, pcm, say, silence, speech, wav, words};
-use crate::stream::session::LiveRules;
+use crate::audio::AudioError;
+use crate::stream::session::{LiveRules, NotNow};
 use crate::terms::Terms;
 use crate::units::Hz;
 use crate::wire::results::ServerMessage;
@@ -67,6 +68,25 @@ fn finalize_without_audio_is_not_answered() {
     let mut rig = Rig::new("");
     rig.finalize();
     assert!(rig.sent.is_empty());
+}
+
+#[test]
+fn finalize_behind_half_a_header_is_answered_with_nothing() {
+    let mut rig = Rig::with_rules("", LiveRules::default());
+    let samples = say(&[("silence", 300), ("speech", 1_500)]);
+    let file = wav(&samples, Hz(16_000), 1);
+    let (head, rest) = file.split_at(20);
+    rig.bytes(head.to_vec());
+    rig.finalize();
+    let finals = rig.finals();
+    assert_eq!((finals.len(), finals[0].from_finalize, words(finals[0]).len()), (1, true, 0));
+    assert_eq!((finals[0].start.0, finals[0].duration.0), (0.0, 0.0));
+    rig.bytes(rest.to_vec());
+    rig.finalize();
+    assert_eq!(rig.finals().iter().filter(|results| results.from_finalize).count(), 2);
+    rig.close();
+    assert_eq!(rig.metadata()["duration"], 1.8);
+    rig.check();
 }
 
 #[test]
@@ -145,6 +165,19 @@ fn a_stream_without_audio_ends_with_metadata_alone() {
     let metadata = rig.metadata();
     assert_eq!(metadata["duration"], 0.0);
     assert!(metadata.get("models").is_none() && metadata.get("model_info").is_none());
+    for (query, channels) in [("", 1), ("channels=3", 1), ("channels=3&multichannel=true", 3)] {
+        let mut rig = Rig::new(query);
+        rig.close();
+        assert_eq!(rig.metadata()["channels"], channels, "{query}");
+    }
+}
+
+#[test]
+fn a_fault_of_this_machine_is_not_laid_to_the_audio() {
+    let fault = |error: AudioError| matches!(NotNow::from(error), NotNow::Fault);
+    assert!(fault(AudioError::Unavailable { what: "a thread" }));
+    assert!(fault(AudioError::Resampler { reason: "x".into() }));
+    assert!(!fault(AudioError::Empty));
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl Rig {
                     assert_eq!(self.lanes_opened.replace(lanes), None);
                     self.engines.resize_with(lanes, Fake::default);
                 }
-                Effect::Close { code, reason } => self.closed = Some((code, reason)),
+                Effect::Close(reason) => self.closed = Some((reason.code(), reason.text().to_owned())),
                 Effect::ObserveLatency { seconds } => self.latencies.push(seconds),
             }
         }

@@ -18,6 +18,19 @@ fn interims_come_about_once_a_second_with_fixed_start_and_growing_duration() {
 }
 
 #[test]
+fn near_the_capacity_interims_come_half_as_often() {
+    let mut rig = Rig::new("interim_results=true&endpointing=false");
+    rig.audio(&speech(100));
+    rig.session.on_load(true);
+    rig.audio(&speech(4_500));
+    let ends: Vec<f64> = rig.results().iter().map(|results| results.duration.0).collect();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert!((1.0..1.2).contains(&ends[0]) && (3.0..3.2).contains(&ends[1]), "{ends:?}");
+    rig.close();
+    rig.check();
+}
+
+#[test]
 fn without_interim_results_only_finals_are_sent() {
     let mut rig = Rig::new("");
     rig.audio(&say(&[("silence", 500), ("speech", 4_000), ("silence", 1_000), ("speech", 2_000)]));
@@ -79,6 +92,30 @@ fn without_endpointing_no_final_is_a_speech_final() {
     assert!(rig.finals().len() >= 2);
     assert!(rig.finals().iter().all(|results| !results.speech_final));
     rig.check();
+    // Nor at the end of a stream that ends in silence.
+    let mut rig = Rig::new("endpointing=false");
+    rig.audio(&say(&[("silence", 500), ("speech", 2_000), ("silence", 1_000)]));
+    rig.close();
+    assert!(rig.finals().iter().all(|results| !results.speech_final));
+    rig.check();
+}
+
+#[test]
+fn the_end_of_a_stream_is_a_speech_final_only_if_it_ends_speech() {
+    for (parts, expected) in [
+        (&[("silence", 3_000)][..], 0),
+        (&[("silence", 500), ("speech", 1_600)], 0),
+        (&[("silence", 500), ("speech", 1_500), ("silence", 200)], 1),
+        // The endpoint has come before; the silence behind it is not another one.
+        (&[("silence", 500), ("speech", 1_500), ("silence", 2_000)], 1),
+    ] {
+        let mut rig = Rig::new("endpointing=500");
+        rig.audio(&say(parts));
+        rig.close();
+        let ends = rig.finals().iter().filter(|results| results.speech_final).count();
+        assert_eq!(ends, expected, "{parts:?}");
+        rig.check();
+    }
 }
 
 #[test]
@@ -133,8 +170,8 @@ fn empty_results_keep_flowing_in_silence() {
     let (interims, finals): (Vec<_>, Vec<_>) = rig.results().into_iter().partition(|results| !results.is_final);
     assert!(interims.len() >= 14, "{}", interims.len());
     assert!((3..=4).contains(&finals.len()), "{}", finals.len());
-    assert!(finals.iter().all(|results| words(results).is_empty() && !results.speech_final));
     rig.close();
+    assert!(rig.finals().iter().all(|results| words(results).is_empty() && !results.speech_final));
     rig.check();
 }
 
