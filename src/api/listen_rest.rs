@@ -46,9 +46,9 @@ pub async fn listen(request: HttpRequest, body: web::Payload, state: web::Data<S
 }
 
 async fn handle(request: &HttpRequest, body: web::Payload, state: &State, created: SystemTime) -> Result<(AnswerFormat, String), ApiError> {
-    let (key, _counted) = state.admit(request, Kind::Batch)?;
-    let _active = state.metrics.active(Kind::Batch);
+    let (key, _admitted) = state.admit(request, Kind::Batch)?;
     let mut options = parse_file(request.query_string())?;
+    state.permit(&options)?;
     if options.answer == AnswerFormat::Json {
         let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
         options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
@@ -56,6 +56,9 @@ async fn handle(request: &HttpRequest, body: web::Payload, state: &State, create
     let model = state
         .served
         .select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+    if !state.served.files {
+        return Err(ApiError::NoSuchModel);
+    }
     options.changes.format_if(state.served.hears_english(options.language.as_deref()));
     let heard = tokio::time::timeout(state.config.files.timeout, hear(request, body, state, &options, key));
     let heard = heard.await.map_err(|_| ApiError::GatewayTimeout)??;

@@ -7,9 +7,8 @@ use std::time::{Instant, SystemTime};
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
-use super::auth::KeyUse;
 use super::socket::{Socket, is_upgrade};
-use super::{State, errors};
+use super::{Admitted, State, errors};
 use crate::audio::encoding::Form;
 use crate::error::ApiError;
 use crate::scheduler::admission::Overload;
@@ -41,8 +40,9 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !is_upgrade(request) {
         return Err(ApiError::NotAnUpgrade);
     }
-    let (key, counted) = state.admit(request, Kind::Stream)?;
+    let (key, admitted) = state.admit(request, Kind::Stream)?;
     let mut options = parse_live(request.query_string())?;
+    state.permit(&options)?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     options.changes.format_if(served.hears_english(options.language.as_deref()));
@@ -88,7 +88,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         key,
         patience: live.tcp_user_timeout,
         metrics: Arc::clone(&state.metrics),
-        ended: ended(state, request_id, counted),
+        ended: ended(state, request_id, admitted),
     };
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
@@ -109,12 +109,11 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
 }
 
 /// Counts the stream as active until it ends, and takes it off the table then.
-fn ended(state: &web::Data<State>, request_id: Uuid, counted: KeyUse) -> Box<dyn FnOnce(bool)> {
-    let active = state.metrics.active(Kind::Stream);
+fn ended(state: &web::Data<State>, request_id: Uuid, admitted: Admitted) -> Box<dyn FnOnce(bool)> {
     let state = state.clone();
     Box::new(move |ok| {
         state.streams.remove(&request_id);
         state.health.record(ok, Instant::now());
-        drop((active, counted));
+        drop(admitted);
     })
 }
