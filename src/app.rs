@@ -15,10 +15,10 @@ use actix_web::{App, HttpServer, web};
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use crate::api::auth::Keys;
+use crate::api::auth::{Keys, May};
 use crate::api::health::Health;
 use crate::api::{self, State, middleware};
-use crate::config::Config;
+use crate::config::{Config, Key, Scope};
 use crate::engine::served::Served;
 use crate::engine::worker::Worker;
 use crate::engine::{Choice, Device, LmChoice, Opened};
@@ -127,12 +127,15 @@ pub fn choice(config: &Config, context: Option<[i32; 2]>) -> Choice {
 }
 
 fn keys(config: &Config) -> Keys {
-    let most = |most: Option<u32>| most.and_then(|most| usize::try_from(most).ok());
-    let keys = config
-        .auth
-        .keys
-        .iter()
-        .filter_map(|key| Some((key.hash()?, [most(key.streams), most(key.files)])));
+    let may = |key: &Key, scope: Scope, most: Option<u32>| match most {
+        _ if !key.scopes.contains(&scope) => May::Never,
+        Some(most) => May::AtMost(usize::try_from(most).unwrap_or(usize::MAX)),
+        None => May::Freely,
+    };
+    let keys = config.auth.keys.iter().filter_map(|key| {
+        let may = [may(key, Scope::Live, key.streams), may(key, Scope::Files, key.files)];
+        Some((key.hash()?, may))
+    });
     Keys::new(keys.collect())
 }
 
@@ -275,7 +278,8 @@ fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Serve
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())
-            .route("/metrics", web::get().to(api::info::metrics))
+            .wrap(from_fn(middleware::around))
+            .configure(api::metrics_routes)
     });
     let server = server.workers(1).disable_signals().bind(&named).map_err(cannot)?;
     Ok(Some(server.run()))

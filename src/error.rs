@@ -36,7 +36,7 @@ pub enum ApiError {
     /// Too many keyterms.
     #[error("Bad Request: Keyterm limit exceeded. The maximum number of tokens across all keyterms is 500.")]
     KeytermLimit,
-    /// Two parameters, or a parameter and this kind of request, exclude each other.
+    /// Two parameters, or a parameter and this kind of request or this server's configuration, exclude each other.
     #[error("Bad Request: {0}")]
     Conflict(&'static str),
     /// A WebSocket was expected.
@@ -48,6 +48,9 @@ pub enum ApiError {
     /// The key is missing, malformed or unknown.
     #[error("Invalid credentials.")]
     InvalidAuth,
+    /// The key is not meant for this kind of request.
+    #[error("User does not have sufficient permissions.")]
+    InsufficientPermissions,
     /// No such path or id.
     #[error("The requested resource was not found.")]
     NotFound,
@@ -136,6 +139,7 @@ impl ApiError {
             ApiError::InvalidQuery(_) | ApiError::InvalidCallback => (400, "INVALID_QUERY_PARAMETER"),
             ApiError::Remote(_) => (400, "REMOTE_CONTENT_ERROR"),
             ApiError::InvalidAuth => (401, "INVALID_AUTH"),
+            ApiError::InsufficientPermissions => (401, "INSUFFICIENT_PERMISSIONS"),
             ApiError::NotFound => (404, "NOT_FOUND"),
             ApiError::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
             ApiError::RequestTimeout => (408, "Request Timeout"),
@@ -254,6 +258,7 @@ mod tests {
             ApiError::NotAnUpgrade,
             ApiError::Remote(RemoteError::NotPublic),
             ApiError::InvalidAuth,
+            ApiError::InsufficientPermissions,
             ApiError::NotFound,
             ApiError::MethodNotAllowed,
             ApiError::RequestTimeout,

@@ -364,6 +364,21 @@ fn every_metric_has_a_row_of_the_compatibility_page() {
 }
 
 #[test]
+fn every_key_of_the_compatible_files_has_a_row_of_the_compatibility_page() {
+    let page = fs::read_to_string(root().join("docs/compatibility.md")).unwrap();
+    let section = page
+        .split_once("\n## Configuration files\n")
+        .unwrap()
+        .1
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: Vec<&str> = rows.collect();
+    assert_eq!(rows, hark::config::compat::keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn the_load_tester_does_not_know_the_server() {
     let manifest = fs::read_to_string(root().join("loadtest/Cargo.toml")).unwrap();
     assert!(

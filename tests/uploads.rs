@@ -658,6 +658,42 @@ async fn the_listing_of_models_has_the_documented_shape() {
 }
 
 #[tokio::test]
+async fn a_model_is_listed_and_used_for_what_it_is_good_for() {
+    let only_live = Setup::default().model(|model| {
+        model.files = false;
+        model.formatted_output = true;
+    });
+    let server = only_live.start();
+    let entry = &server.get_json("/v1/models").await["stt"][0];
+    assert_eq!(
+        (&entry["batch"], &entry["streaming"], &entry["formatted_output"]),
+        (&json!(false), &json!(true), &json!(true))
+    );
+    let message = "Bad Request: No such model/language/tier combination found.";
+    post(&server, "", wav()).await.assert_error(400, "Bad Request", message);
+    assert_eq!(transcribe(&server, &tape(16_000), "", 20).await.text(), expected());
+
+    let server = Setup::default().model(|model| model.live = None).start();
+    let entry = &server.get_json("/v1/models").await["stt"][0];
+    assert_eq!((&entry["batch"], &entry["streaming"]), (&json!(true), &json!(false)));
+    let refused = client::connect_with(&server, "", &[]).await.err().unwrap();
+    assert_eq!((refused.status, &refused.body["err_msg"]), (400, &json!(message)));
+}
+
+#[tokio::test]
+async fn a_model_of_one_region_is_found_by_its_language() {
+    let server = Setup::default().model(|model| model.languages = vec!["en-US".into()]).start();
+    for language in ["en", "en-US", "en-GB"] {
+        assert_eq!(
+            text(post(&server, &format!("language={language}"), wav()).await.words(0)),
+            expected(),
+            "{language}"
+        );
+    }
+    assert_eq!(post(&server, "language=de", wav()).await.status, 400);
+}
+
+#[tokio::test]
 async fn unknown_paths_are_answered_404_and_wrong_methods_405_with_the_usual_body() {
     let server = Server::start();
     let ask = async |method: Method, path: &str| Answer::of(Client::new().request(method, server.url(path)).send().await.unwrap()).await;

@@ -19,12 +19,23 @@ pub struct Keys {
     keys: Vec<Key>,
 }
 
-/// One key: its SHA-256, and how many live streams and files its holder may have at once, and has.
+/// One key: its SHA-256, what its holder may do with live streams and with files, and how many of them he has.
 #[derive(Debug)]
 struct Key {
     hash: [u8; 32],
-    most: [Option<usize>; 2],
+    may: [May; 2],
     used: Arc<[AtomicUsize; 2]>,
+}
+
+/// What a holder may do with one kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Nothing.
+    Never,
+    /// Have so many at once.
+    AtMost(usize),
+    /// Have any number.
+    Freely,
 }
 
 /// Counts as a request of its key until dropped.
@@ -36,13 +47,13 @@ pub struct KeyUse {
 impl Drop for KeyUse {
     fn drop(&mut self) {
         if let Some((used, kind)) = &self.counted {
-            count(used, *kind).fetch_sub(1, Ordering::Relaxed);
+            of(used, *kind).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-fn count(used: &[AtomicUsize; 2], kind: Kind) -> &AtomicUsize {
-    let [streams, files] = used;
+/// That of a pair which is of this kind.
+fn of<T>([streams, files]: &[T; 2], kind: Kind) -> &T {
     match kind {
         Kind::Stream => streams,
         Kind::Batch => files,
@@ -50,11 +61,11 @@ fn count(used: &[AtomicUsize; 2], kind: Kind) -> &AtomicUsize {
 }
 
 impl Keys {
-    /// Keys by their hashes, each with the most live streams and files that it may have at once.
-    pub fn new(keys: Vec<([u8; 32], [Option<usize>; 2])>) -> Self {
-        let key = |(hash, most)| Key {
+    /// Keys by their hashes, each with what it may do with live streams and with files.
+    pub fn new(keys: Vec<([u8; 32], [May; 2])>) -> Self {
+        let key = |(hash, may)| Key {
             hash,
-            most,
+            may,
             used: Arc::default(),
         };
         Self {
@@ -62,26 +73,22 @@ impl Keys {
         }
     }
 
-    /// Counts a request of a key's holder, unless he has as many as he may.
+    /// Counts a request of a key's holder, unless it is of a kind that his key is not for, or he has as many as he may.
     pub fn take(&self, key: KeyId, kind: Kind) -> Result<KeyUse, ApiError> {
         let index = usize::try_from(key.0).unwrap_or(usize::MAX);
-        let Some(Key { most, used, .. }) = self.keys.get(index) else {
+        let Some(Key { may, used, .. }) = self.keys.get(index) else {
             return Ok(KeyUse { counted: None });
         };
-        let [streams, files] = *most;
-        let most = match kind {
-            Kind::Stream => streams,
-            Kind::Batch => files,
-        };
         // Counted first and asked then: two that come at once cannot both have the last place.
-        let before = count(used, kind).fetch_add(1, Ordering::Relaxed);
+        let before = of(used, kind).fetch_add(1, Ordering::Relaxed);
         let taken = KeyUse {
             counted: Some((Arc::clone(used), kind)),
         };
-        if most.is_some_and(|most| before >= most) {
-            return Err(ApiError::TooManyRequests);
+        match of(may, kind) {
+            May::Never => Err(ApiError::InsufficientPermissions),
+            May::AtMost(most) if before >= *most => Err(ApiError::TooManyRequests),
+            May::AtMost(_) | May::Freely => Ok(taken),
         }
-        Ok(taken)
     }
 
     /// Lets a request in or not. Returns whose key it has: its place in the list, 0 where there are no keys.
@@ -113,8 +120,12 @@ fn credential(request: &HttpRequest) -> Option<String> {
 }
 
 fn scheme_and_key((scheme, key): (&str, &str)) -> Option<String> {
-    let known = ["token", "bearer"].iter().any(|name| scheme.trim().eq_ignore_ascii_case(name));
-    known.then(|| key.trim().to_owned())
+    is_scheme(scheme.trim()).then(|| key.trim().to_owned())
+}
+
+/// True of the names that may stand before a key.
+pub fn is_scheme(name: &str) -> bool {
+    ["token", "bearer"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]
@@ -126,8 +137,9 @@ mod tests {
 
     fn keys() -> Keys {
         Keys::new(vec![
-            (Sha256::digest(b"secret").into(), [Some(2), None]),
-            (Sha256::digest(b"other").into(), [None, Some(1)]),
+            (Sha256::digest(b"secret").into(), [May::AtMost(2), May::Freely]),
+            (Sha256::digest(b"other").into(), [May::Freely, May::AtMost(1)]),
+            (Sha256::digest(b"desk").into(), [May::Never, May::Freely]),
         ])
     }
 
@@ -159,6 +171,14 @@ mod tests {
         ] {
             assert_eq!(keys().check(&with(name, value)), Err(ApiError::InvalidAuth), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_key_is_good_for_its_scopes_alone() {
+        let keys = keys();
+        let desk = keys.check(&with("authorization", "Token desk")).unwrap();
+        assert_eq!(keys.take(desk, Kind::Stream).unwrap_err(), ApiError::InsufficientPermissions);
+        assert!(keys.take(desk, Kind::Batch).is_ok());
     }
 
     #[test]

@@ -14,25 +14,42 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Outcomes of recent requests.
 #[derive(Debug, Default)]
 pub struct Health {
-    outcomes: Mutex<VecDeque<(Instant, bool)>>,
+    outcomes: Mutex<Outcomes>,
+}
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    recent: VecDeque<(Instant, bool)>,
+    /// There was a request, however long ago.
+    any: bool,
 }
 
 impl Health {
     /// Books a finished request; `ok` unless the server was at fault.
     pub fn record(&self, ok: bool, now: Instant) {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        outcomes.push_back((now, ok));
-        while outcomes.len() > REQUESTS {
-            outcomes.pop_front();
+        outcomes.any = true;
+        outcomes.recent.push_back((now, ok));
+        while outcomes.recent.len() > REQUESTS {
+            outcomes.recent.pop_front();
         }
     }
 
     /// The state as the status page tells it.
     pub fn state(&self, running: bool, now: Instant) -> State {
         let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = || outcomes.iter().filter(|(at, _)| now.saturating_duration_since(*at) <= WINDOW);
+        let recent = || {
+            outcomes
+                .recent
+                .iter()
+                .filter(|(at, _)| now.saturating_duration_since(*at) <= WINDOW)
+        };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        State::of(running, count(recent().count()), count(recent().filter(|(_, ok)| !ok).count()))
+        match State::of(running, count(recent().count()), count(recent().filter(|(_, ok)| !ok).count())) {
+            // Ready is a server of which nothing was asked yet; this one has been quiet for a while.
+            State::Ready if outcomes.any => State::Healthy,
+            state => state,
+        }
     }
 }
 
@@ -53,6 +70,13 @@ mod tests {
             health.record(true, now);
         }
         assert_eq!(health.state(true, now), State::Healthy);
-        assert_eq!(health.state(true, now + Duration::from_secs(601)), State::Ready);
+        let later = now + Duration::from_secs(601);
+        assert_eq!(
+            health.state(true, later),
+            State::Healthy,
+            "what was long ago is no fault, nor was there nothing"
+        );
+        health.record(false, later);
+        assert_eq!(health.state(true, later), State::Critical, "the old ones do not help");
     }
 }

@@ -72,8 +72,7 @@ async fn handle(
     state: &State,
     created: SystemTime,
 ) -> Result<(AnswerFormat, String), ApiError> {
-    let (key, _counted) = state.admit(request, Kind::Batch)?;
-    let _active = state.metrics.active(Kind::Batch);
+    let (key, _admitted) = state.admit(request, Kind::Batch)?;
     let mut asked = Asked::read(request.query_string(), state)?;
     let caller = Caller {
         request_id: errors::request_id(request),
@@ -122,8 +121,12 @@ impl Asked {
     /// Reads the parameters.
     pub(super) fn read(query: &str, state: &State) -> Result<Self, ApiError> {
         let mut options = parse_file(query)?;
+        state.permit(&options)?;
         let served = &state.served;
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
+        if !served.files {
+            return Err(ApiError::NoSuchModel);
+        }
         let english_only = options.changes.format_if(served.hears_english(options.language.as_deref()));
         options.warnings.extend(english_only.into_iter().map(Warning::english_only));
         options.paragraphs &= served.spaces_words(options.language.as_deref());

@@ -7,17 +7,16 @@ use std::time::{Instant, SystemTime};
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
-use super::auth::KeyUse;
 use super::relay::{Receiver, Relay};
 use super::socket::{Socket, is_upgrade};
-use super::{State, errors};
+use super::{Admitted, State, errors};
 use crate::audio::encoding::Form;
 use crate::error::ApiError;
 use crate::scheduler::admission::Overload;
 use crate::stream::actor::{Connected, FramesArrived, Setup, StreamActor};
 use crate::stream::pipe::{FromClient, Pipe};
 use crate::stream::session::{Session, StreamInfo};
-use crate::telemetry::compatible::{Active, Kind};
+use crate::telemetry::compatible::Kind;
 use crate::text::words::Vocabulary;
 use crate::wire::ids;
 use crate::wire::prerecorded::Warning;
@@ -43,8 +42,9 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     if !is_upgrade(request) {
         return Err(ApiError::NotAnUpgrade);
     }
-    let (key, counted) = state.admit(request, Kind::Stream)?;
+    let (key, admitted) = state.admit(request, Kind::Stream)?;
     let mut options = parse_live(request.query_string())?;
+    state.permit(&options)?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let english = served.hears_english(options.language.as_deref());
@@ -97,7 +97,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     );
     let session = session.map_err(ApiError::from)?;
     let pipe = Rc::new(Pipe::new(live.result_backlog, Arc::clone(&state.budget)));
-    let counted = Rc::new((state.metrics.active(Kind::Stream), counted));
+    let admitted = Rc::new(admitted);
     let setup = Setup {
         session,
         pipe: Rc::clone(&pipe),
@@ -108,7 +108,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
         patience: live.tcp_user_timeout,
         relayed: receiver.is_some(),
         metrics: Arc::clone(&state.metrics),
-        ended: ended(state, request_id, Rc::clone(&counted)),
+        ended: ended(state, request_id, Rc::clone(&admitted)),
     };
     // Lanes whose number is declared are taken now, so that a full engine refuses the handshake and never an open stream.
     let stream = StreamActor::open(setup, lanes).await.map_err(|_| ApiError::ServiceUnavailable)?;
@@ -125,7 +125,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
                         socket: socket.recipient(),
                         patience: live.tcp_user_timeout,
                     };
-                    relay.start(counted)
+                    relay.start(admitted)
                 }
                 None => socket.recipient(),
             };
@@ -141,12 +141,12 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     }
 }
 
-/// Takes the stream off the table when it ends. `counted` counts it as active: until then, or longer where others hold it too.
-fn ended(state: &web::Data<State>, request_id: Uuid, counted: Rc<(Active, KeyUse)>) -> Box<dyn FnOnce(bool)> {
+/// Takes the stream off the table when it ends. `admitted` counts it as active: until then, or longer where others hold it too.
+fn ended(state: &web::Data<State>, request_id: Uuid, admitted: Rc<Admitted>) -> Box<dyn FnOnce(bool)> {
     let state = state.clone();
     Box::new(move |ok| {
         state.streams.remove(&request_id);
         state.health.record(ok, Instant::now());
-        drop(counted);
+        drop(admitted);
     })
 }

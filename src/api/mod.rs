@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::{HttpRequest, Route, web};
+use actix_web::{HttpRequest, Resource, Route, web};
 use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
@@ -37,10 +37,10 @@ use crate::scheduler::Handle;
 use crate::stream::actor::StreamActor;
 use crate::stream::pipe::Budget;
 use crate::stream::session::LiveRules;
-use crate::telemetry::compatible::{Compatible, Kind};
+use crate::telemetry::compatible::{Active, Compatible, Kind};
 use crate::terms::Terms;
 use crate::units::{KeyId, MODEL_RATE, Millis, Samples};
-use crate::wire::query::DeclaredAudio;
+use crate::wire::query::{DeclaredAudio, ListenOptions};
 
 /// What the handlers share.
 pub struct State {
@@ -72,11 +72,18 @@ pub struct State {
     pub draining: AtomicBool,
 }
 
+/// Counts as an active request, of all and of its key, until dropped.
+pub struct Admitted {
+    _active: Active,
+    _of_key: KeyUse,
+}
+
 impl State {
-    /// Lets a request in or not: key, drain, number of active requests, of all and of the key. Returns whose key it has, and what counts
-    /// the request until it is dropped.
-    pub fn admit(&self, request: &HttpRequest, kind: Kind) -> Result<(KeyId, KeyUse), ApiError> {
+    /// Lets a request in or not: key, its scopes and its number of active requests, drain, active requests of all. Returns whose key it
+    /// has, and what counts the request until it is dropped.
+    pub fn admit(&self, request: &HttpRequest, kind: Kind) -> Result<(KeyId, Admitted), ApiError> {
         let key = self.keys.check(request)?;
+        let of_key = self.keys.take(key, kind)?;
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::ServiceUnavailable);
         }
@@ -87,15 +94,28 @@ impl State {
         {
             return Err(ApiError::UriTooLong);
         }
-        let active = self.metrics.count(Kind::Batch) + self.metrics.count(Kind::Stream);
-        let above = |most: Option<u32>| most.is_some_and(|most| active >= u64::from(most));
+        // Counted first and asked then: two that come at once cannot both have the last place.
+        let active = self.metrics.active(kind);
+        let above = |most: Option<u32>| most.is_some_and(|most| active.before() >= u64::from(most));
         if above(self.config.limits.active_requests) {
             return Err(ApiError::TooManyRequests);
         }
         if above(self.config.limits.engine_active_requests) {
             return Err(ApiError::ServiceUnavailable);
         }
-        Ok((key, self.keys.take(key, kind)?))
+        let admitted = Admitted {
+            _active: active,
+            _of_key: of_key,
+        };
+        Ok((key, admitted))
+    }
+
+    /// Refuses what a request asks for and the configuration switches off.
+    pub fn permit(&self, options: &ListenOptions) -> Result<(), ApiError> {
+        if options.audio.multichannel && !self.config.limits.multichannel {
+            return Err(ApiError::Conflict("multichannel is switched off on this server."));
+        }
+        Ok(())
     }
 }
 
@@ -157,9 +177,19 @@ pub fn audio_spec(declared: &DeclaredAudio, whole: bool) -> Result<AudioSpec, Ap
     })
 }
 
+fn page(path: &str, get: Route) -> Resource {
+    web::resource(path).route(get).default_service(web::to(info::method_not_allowed))
+}
+
+/// The routes of the listener for metrics alone.
+pub fn metrics_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(page("/metrics", web::get().to(info::metrics)))
+        .default_service(web::to(info::not_found));
+}
+
 /// All routes; `base` is the configured prefix, `/v1`.
 pub fn routes(config: &mut web::ServiceConfig, base: &str) {
-    let page = |path: &str, get: Route| web::resource(path).route(get).default_service(web::to(info::method_not_allowed));
     // The pages outside the prefix come first: an empty prefix would take them all.
     config
         .service(page("/metrics", web::get().to(info::metrics)))

@@ -20,13 +20,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::auth::KeyUse;
+use super::Admitted;
 use crate::error::{ApiError, CloseReason};
 use crate::prerecorded::callback::Deliverer;
 use crate::prerecorded::callback::deliver::host;
 use crate::stream::actor::{FramesArrived, MessagesWaiting, ReceiverGone, StreamActor};
 use crate::stream::pipe::Pipe;
-use crate::telemetry::compatible::Active;
 use crate::telemetry::metrics as measure;
 use crate::wire::query::Callback;
 
@@ -144,13 +143,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts on the current thread. Returns whom to wake when there are messages. `counted` is held until all are delivered.
-    pub fn start(self, counted: Rc<(Active, KeyUse)>) -> Recipient<MessagesWaiting> {
+    /// Starts on the current thread. Returns whom to wake when there are messages. `admitted` is held until all are delivered.
+    pub fn start(self, admitted: Rc<Admitted>) -> Recipient<MessagesWaiting> {
         let wake = Rc::new(Notify::new());
         let door = Door { wake: Rc::clone(&wake) }.start();
         actix_web::rt::spawn(async move {
             self.run(&wake).await;
-            drop(counted);
+            drop(admitted);
         });
         door.recipient()
     }

@@ -85,8 +85,17 @@ impl Socket {
             refused,
             code: None,
         };
+        // As the client wrote it: it takes no other word for it.
+        let offered: Vec<&str> = request
+            .headers()
+            .get(header::SEC_WEBSOCKET_PROTOCOL)
+            .and_then(|value| value.to_str().ok()?.split(',').next())
+            .map(str::trim)
+            .filter(|first| super::auth::is_scheme(first))
+            .into_iter()
+            .collect();
         ws::WsResponseBuilder::new(socket, request, gated)
-            .protocols(&["token", "bearer"])
+            .protocols(&offered)
             .frame_size(largest)
             .start_with_addr()
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, GpuMode};
 use crate::{app, engine, telemetry};
@@ -18,6 +18,9 @@ use crate::{app, engine, telemetry};
 #[derive(Debug, Parser)]
 #[command(name = "hark", version)]
 pub struct Arguments {
+    /// Log more; twice: much more. `HARK_LOG` goes before it.
+    #[arg(short, action = ArgAction::Count)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,9 +29,12 @@ pub struct Arguments {
 enum Command {
     /// Serve the HTTP and WebSocket interface.
     Serve {
-        /// Configuration file (ours, or the compatible api.toml / engine.toml).
-        #[arg(long)]
-        config: Option<PathBuf>,
+        /// Configuration file (ours, or the compatible api.toml / engine.toml); may be given again, and the later counts.
+        #[arg(long, value_name = "FILE")]
+        config: Vec<PathBuf>,
+        /// The same, as the compatible product takes it.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        files: Vec<PathBuf>,
         /// Address and port to listen on; port 0 picks a free one.
         #[arg(long, value_name = "ADDR:PORT")]
         listen: Option<String>,
@@ -46,13 +52,14 @@ enum Command {
     /// Tell what GPU, driver and compiler there are, and why the GPU is used or not.
     Gpu {
         /// Configuration file.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Read a configuration and print what is in effect, with secrets hidden.
     CheckConfig {
-        /// Configuration file.
-        file: Option<PathBuf>,
+        /// Configuration files, as for `serve`.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -92,10 +99,16 @@ enum Format {
 
 /// Runs a command.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    telemetry::start_logging();
+    telemetry::start_logging(arguments.verbose);
     match arguments.command {
-        Command::Serve { config, listen, model } => {
-            let mut config = load(config, model)?;
+        Command::Serve {
+            mut config,
+            files,
+            listen,
+            model,
+        } => {
+            config.extend(files);
+            let mut config = load(&config, model)?;
             if let Some(address) = listen {
                 let address: SocketAddr = address.parse().with_context(|| format!("--listen {address} is not ADDR:PORT"))?;
                 config.server.host = address.ip().to_string();
@@ -107,16 +120,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Transcribe(arguments) => {
-            let config = load(arguments.config.clone(), arguments.model.clone())?;
+            let config = load(&arguments.config, arguments.model.clone())?;
             transcribe::run(&arguments, &config)
         }
         Command::Models { command } => {
             models::run(command, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Gpu { config } => gpu(&load(config, None)?),
-        Command::CheckConfig { file } => {
-            print!("{}", load(file, None)?.to_toml_redacted()?);
+        Command::Gpu { config } => gpu(&load(&config, None)?),
+        Command::CheckConfig { files } => {
+            print!("{}", load(&files, None)?.to_toml_redacted()?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -156,8 +169,8 @@ fn gpu(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(file: Option<PathBuf>, model: Option<String>) -> anyhow::Result<Config> {
-    let (mut config, warnings) = Config::load(file.as_deref(), std::env::vars())?;
+fn load<'a>(files: impl IntoIterator<Item = &'a PathBuf>, model: Option<String>) -> anyhow::Result<Config> {
+    let (mut config, warnings) = Config::load(files.into_iter().map(PathBuf::as_path), std::env::vars())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -165,4 +178,46 @@ fn load(file: Option<PathBuf>, model: Option<String>) -> anyhow::Result<Config> 
         config.models.default = Some(model);
     }
     Ok(config)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic
+)]
+mod tests {
+    use super::*;
+
+    /// How loud, and which configuration files, the command line of `hark serve` says.
+    fn served(line: &str) -> Option<(u8, Vec<String>)> {
+        let arguments = Arguments::try_parse_from(line.split(' ')).ok()?;
+        let Command::Serve { mut config, files, .. } = arguments.command else {
+            return None;
+        };
+        config.extend(files);
+        let files = config.iter().map(|file| file.to_str().unwrap().to_owned()).collect();
+        Some((arguments.verbose, files))
+    }
+
+    #[test]
+    fn the_command_lines_of_the_original_containers_are_understood() {
+        for (line, verbose, files) in [
+            ("hark -v serve /api.toml", 1, &["/api.toml"][..]),
+            ("hark -v serve /engine.toml", 1, &["/engine.toml"]),
+            ("hark -vv serve /api.toml /engine.toml", 2, &["/api.toml", "/engine.toml"]),
+            ("hark serve", 0, &[]),
+            (
+                "hark serve --config a.toml --config b.toml --listen 127.0.0.1:0",
+                0,
+                &["a.toml", "b.toml"],
+            ),
+        ] {
+            let files: Vec<String> = files.iter().map(|&file| file.to_owned()).collect();
+            assert_eq!(served(line), Some((verbose, files)), "{line}");
+        }
+        assert_eq!(served("hark serve --config a.toml b.toml"), None, "either way, but one");
+    }
 }

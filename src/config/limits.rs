@@ -25,6 +25,8 @@ pub struct Limits {
     /// Longest wait for a request's head, and for the next bytes of its body; then 408.
     #[serde(with = "super::duration")]
     pub request_timeout: Duration,
+    /// Whether the channels of a stream or file may be recognised one by one; if not, `multichannel=true` is refused.
+    pub multichannel: bool,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             connections: 25_000,
             query_bytes: MAX_QUERY,
             request_timeout: Duration::from_secs(30),
+            multichannel: true,
         }
     }
 }

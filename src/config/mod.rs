@@ -1,4 +1,4 @@
-//! The configuration: built-in defaults, then one file, then the environment.
+//! The configuration: built-in defaults, then the files, then the environment.
 //!
 //! What it does: types for every key, loading, `${NAME}` substitution, validation and printing. Our own file (`config/default.toml`
 //! describes every key) must not contain a key that does not exist; the compatible `api.toml` and `engine.toml` are
@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use limits::Limits;
+use overlay::Layer;
 
 /// Largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -130,10 +131,27 @@ pub struct Key {
     /// Recorded files that it may have in work at once.
     #[serde(default)]
     pub files: Option<u32>,
+    /// What it may be used for.
+    #[serde(default = "all")]
+    pub scopes: Vec<Scope>,
+}
+
+/// What a key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Live streams.
+    Live,
+    /// Recorded files.
+    Files,
 }
 
 fn one() -> f64 {
     1.0
+}
+
+fn all() -> Vec<Scope> {
+    vec![Scope::Live, Scope::Files]
 }
 
 /// `[models]`
@@ -403,20 +421,28 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file, if any, lays the environment over it and validates the result. The warnings concern keys of compatible files.
+    /// Reads the files, lays them over each other in this order and the environment over all, and validates the result. An
+    /// `engine.toml` lies below the others wherever it stands: its address was for the other half of the original alone. The
+    /// warnings concern keys of compatible files.
     ///
     /// # Errors
     /// Any [`ConfigError`]; the message names the file, the key or the variable.
-    pub fn load(path: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<(Config, Vec<Warning>), ConfigError> {
+    pub fn load<'a>(
+        paths: impl IntoIterator<Item = &'a Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Config, Vec<Warning>), ConfigError> {
         let env: BTreeMap<String, String> = env.collect();
-        let (mut table, warnings) = match path {
-            None => (toml::Table::new(), Vec::new()),
-            Some(path) => overlay::file(path, &env)?,
-        };
-        overlay::environment(&mut table, &env)?;
-        let config = overlay::typed(table, "configuration")?;
-        config.validate()?;
-        Ok((config, warnings))
+        let layers = paths.into_iter().map(|path| overlay::file(path, &env));
+        let mut layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
+        layers.sort_by_key(|layer| !layer.of_engine);
+        let mut whole = Layer::default();
+        for layer in layers {
+            whole.lay(layer);
+        }
+        overlay::environment(&mut whole.table, &env)?;
+        let config = overlay::typed(whole.table.clone(), "configuration")?;
+        config.validate().map_err(|error| whole.named(error, &env))?;
+        Ok((config, whole.warnings))
     }
 
     /// Checks every range and the keys that depend on each other. To be called again after changes by the command line.

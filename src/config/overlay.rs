@@ -1,6 +1,6 @@
-//! Where configuration comes from: the file and the environment, as TOML tables laid over each other.
+//! Where configuration comes from: files and the environment, as TOML tables laid over each other.
 //!
-//! What it does: reads the file, replaces `${NAME}`, translates compatible files, lays variables over the result, and turns the
+//! What it does: reads the files, replaces `${NAME}`, translates compatible files, lays variables over the result, and turns the
 //! table into types. What it does not do: validate values. Who calls it: [`super::Config::load`].
 
 use std::collections::BTreeMap;
@@ -17,15 +17,71 @@ const PREFIX: &str = "HARK_";
 /// What separates a section from its key in a variable's name.
 const LEVEL: &str = "__";
 
+/// What a file says, in our keys; or several, laid over each other.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    pub(super) table: Table,
+    /// Keys of compatible files that have no effect.
+    pub(super) warnings: Vec<Warning>,
+    /// Our keys whose value comes from a key of a compatible file, with that key.
+    pub(super) origins: BTreeMap<&'static str, String>,
+    /// It is an `engine.toml`.
+    pub(super) of_engine: bool,
+}
+
+impl Layer {
+    /// Lays another over this one.
+    pub(super) fn lay(&mut self, over: Layer) {
+        self.origins.retain(|key, _| find(&over.table, &split(key)).is_none());
+        self.origins.extend(over.origins);
+        self.warnings.extend(over.warnings);
+        lay(&mut self.table, over.table);
+    }
+
+    /// The error, with the key of the compatible file that the value comes from, unless a variable took its place.
+    pub(super) fn named(&self, error: ConfigError, env: &BTreeMap<String, String>) -> ConfigError {
+        match error {
+            ConfigError::Invalid { key, reason } => {
+                let variable = format!("{PREFIX}{}", key.replace('.', LEVEL).to_uppercase());
+                let reason = match self.origins.get(key) {
+                    Some(theirs) if !env.contains_key(&variable) => format!("{reason} (from {theirs})"),
+                    _ => reason,
+                };
+                ConfigError::Invalid { key, reason }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The parts of a key.
+pub(super) fn split(key: &str) -> Vec<&str> {
+    key.split('.').collect()
+}
+
+/// Lays a table over another: its values count, where both are tables key by key.
+fn lay(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match value {
+            Value::Table(over) if table.get(&key).is_some_and(Value::is_table) => {
+                if let Some(Value::Table(inner)) = table.get_mut(&key) {
+                    lay(inner, over);
+                }
+            }
+            value => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
 /// Reads a file of ours or a compatible one.
-pub(super) fn file(path: &Path, env: &BTreeMap<String, String>) -> Result<(Table, Vec<Warning>), ConfigError> {
+pub(super) fn file(path: &Path, env: &BTreeMap<String, String>) -> Result<Layer, ConfigError> {
     let text = read(path)?;
     let origin = path.display().to_string();
     let mut table: Table = text.parse().map_err(|error| refused(&origin, &error))?;
     if compat::is_compatible(&table) {
-        compat::drop_ignored(&mut table);
-        substitute(&mut table, "", env)?;
-        return Ok(compat::translate(table));
+        return compat::translate(table, &origin, env);
     }
     // Straight from the text first: only so does an error show the line. Values that hold `${NAME}` are strings either way.
     if !text.contains("${") {
@@ -33,12 +89,17 @@ pub(super) fn file(path: &Path, env: &BTreeMap<String, String>) -> Result<(Table
     }
     substitute(&mut table, "", env)?;
     typed(table.clone(), &origin)?;
-    Ok((table, Vec::new()))
+    Ok(Layer { table, ..Layer::default() })
+}
+
+/// The built-in defaults; a key without a value is not in it.
+pub(super) fn defaults() -> Result<Table, ConfigError> {
+    Table::try_from(Config::default()).map_err(|error| refused("defaults", &error))
 }
 
 /// Lays the variables over the table, each checked alone so that an error names it.
 pub(super) fn environment(table: &mut Table, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let defaults = Table::try_from(Config::default()).map_err(|error| refused("defaults", &error))?;
+    let defaults = defaults()?;
     for (name, text) in env {
         let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains(LEVEL)) else {
             continue;
@@ -112,9 +173,9 @@ fn fraction(text: &str) -> Option<Value> {
     text.parse().ok().filter(|_| plain).map(Value::Float)
 }
 
-fn find<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
+fn find<'a>(table: &'a Table, path: &[impl AsRef<str>]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
-    let value = table.get(first)?;
+    let value = table.get(first.as_ref())?;
     if rest.is_empty() {
         Some(value)
     } else {
@@ -139,7 +200,7 @@ pub(super) fn put(table: &mut Table, path: &[impl AsRef<str>], value: Value) {
 }
 
 /// Replaces `${NAME}` in every string by the variable's value. Values are taken after parsing, so they cannot add keys.
-fn substitute(table: &mut Table, path: &str, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+pub(super) fn substitute(table: &mut Table, path: &str, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     for (key, value) in table {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         substitute_value(value, &path, env)?;

@@ -30,6 +30,7 @@ fn full() -> Config {
         weight: 1.0,
         streams: Some(1),
         files: Some(1),
+        scopes: vec![Scope::Live],
     }];
     config.models.default = Some("a".into());
     config.engine.slots = Some(1);
@@ -107,11 +108,10 @@ fn the_default_file_has_every_key_with_an_explanation() {
 fn the_other_presets_are_valid() {
     for name in ["telephony.toml", "dev-cpu.toml"] {
         let path = Path::new(DEFAULT_FILE).with_file_name(name);
-        assert_ne!(
-            Config::load(Some(&path), std::iter::empty()).unwrap().0,
-            Config::default(),
-            "{name}"
-        );
+        let config = Config::load(Some(path.as_path()), std::iter::empty()).unwrap().0;
+        assert_ne!(config, Config::default(), "{name}");
+        // Clients may send whole files as one message.
+        assert!(config.stream.max_message_bytes >= 16 << 20, "{name}");
     }
 }
 
@@ -127,6 +127,9 @@ fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
             ("HARK_MODELS__DEFAULT", "nova, true"),
             ("HARK_LOG", "debug"),
             ("PATH", "/bin"),
+            ("DEEPGRAM_API_KEY", "x"),
+            ("DEEPGRAM_DEPLOYMENT_ORCHESTRATOR", "kubernetes"),
+            ("NVIDIA_VISIBLE_DEVICES", "all"),
         ],
     )
     .unwrap();
@@ -267,6 +270,15 @@ fn who_may_listen_where() {
     let config = load(&format!("[server]\nhost = \"0.0.0.0\"\n[auth]\nmode = \"keys\"\n{key}"), &[]).unwrap();
     let hash = config.auth.keys[0].hash().unwrap();
     assert_eq!((hash[0], hash[1], hash[31]), (0x9f, 0x86, 0x08));
+    assert_eq!(
+        config.auth.keys[0].scopes,
+        [Scope::Live, Scope::Files],
+        "everything, unless told otherwise"
+    );
+    let scoped = |scopes: &str| load(&format!("[auth]\nmode = \"keys\"\n{key}scopes = {scopes}\n"), &[]);
+    assert_eq!(scoped("[\"files\"]").unwrap().auth.keys[0].scopes, [Scope::Files]);
+    assert!(scoped("[\"all\"]").unwrap_err().contains("unknown variant `all`"));
+    assert!(scoped("[]").unwrap_err().starts_with("auth.keys.scopes"));
     assert!(load(&key, &[]).unwrap_err().contains("only asked for with mode"));
     assert!(load("[auth]\nmode = \"keys\"\n", &[]).unwrap_err().starts_with("auth.keys"));
     assert!(

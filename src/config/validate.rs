@@ -168,6 +168,9 @@ fn authorisation(auth: &Auth, host: &str) -> Result<(), ConfigError> {
         within("auth.keys.weight", key.weight, 0.01..=100.0)?;
         optional("auth.keys.streams", key.streams, 1..=u32::MAX)?;
         optional("auth.keys.files", key.files, 1..=u32::MAX)?;
+        if key.scopes.is_empty() {
+            return Err(invalid("auth.keys.scopes", format!("of {name:?} must not be empty")));
+        }
         if key.hash().is_none() {
             return Err(invalid("auth.keys.sha256", format!("of {name:?} must be 64 hexadecimal digits")));
         }

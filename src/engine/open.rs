@@ -356,6 +356,8 @@ fn face(model: Model, live: Option<usize>, file: usize, favours: bool, language_
         contexts: manifest.arch.encoder.contexts.clone(),
         live,
         file,
+        files: manifest.files,
+        formatted_output: manifest.formatted_output,
         vocabulary: Arc::new(model.tokenizer),
         favours,
         language_models,

@@ -34,6 +34,10 @@ pub struct Served {
     pub live: Option<usize>,
     /// Index of the context that files use.
     pub file: usize,
+    /// It may be used for files.
+    pub files: bool,
+    /// It writes capitals and punctuation itself.
+    pub formatted_output: bool,
     /// Pieces of its tokens.
     pub vocabulary: Arc<Tokenizer>,
     /// Its search runs where terms and language models can help it: see [`crate::engine::batch::Chunk::terms`].
@@ -52,9 +56,9 @@ impl Served {
             languages: self.languages.clone(),
             version: self.version.clone(),
             uuid: self.uuid,
-            batch: true,
+            batch: self.files,
             streaming: self.live.is_some(),
-            formatted_output: false,
+            formatted_output: self.formatted_output,
         }
     }
 
@@ -92,12 +96,10 @@ impl Served {
             .ok_or_else(|| ApiError::InvalidQuery("language_model: no such language model".into()))
     }
 
-    /// A known language with an unknown region counts as the bare language.
+    /// The language decides, not the region: an unknown region counts as the bare language, and that is spoken where a region of it is.
     fn speaks(&self, tag: &str) -> bool {
-        let bare = tag.split('-').next().unwrap_or(tag);
-        self.languages
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
+        let bare = |tag: &str| tag.split('-').next().unwrap_or(tag).to_ascii_lowercase();
+        self.languages.iter().any(|known| bare(known) == bare(tag))
     }
 
     /// What it hears for a request in this language is English. Without a language, and with `multi`, only if it knows no other.
@@ -160,6 +162,8 @@ mod tests {
             contexts: vec![[70, 1]],
             live: Some(0),
             file: 0,
+            files: true,
+            formatted_output: false,
             vocabulary: Arc::new(Tokenizer::new(vec!["a".into()], TokenizerSettings::default()).unwrap()),
             favours: true,
             language_models: Vec::new(),
@@ -204,5 +208,37 @@ mod tests {
         ] {
             assert_eq!(served(languages).spaces_words(asked), wanted, "{languages:?} {asked:?}");
         }
+    }
+
+    #[test]
+    fn a_language_is_spoken_in_every_region() {
+        for (languages, asked, wanted) in [
+            (&["en", "en-US"][..], "en-GB", true),
+            (&["en-US"], "en", true),
+            (&["en-US"], "EN-us", true),
+            (&["en-US"], "en-GB", true),
+            (&["en-US"], "de", false),
+            (&["en-US"], "eng", false),
+            (&["en-US"], "en_US", false),
+            (&["en", "de"], "multi", false),
+            (&[], "en", false),
+        ] {
+            let selected = served(languages).select(None, Some(asked), None);
+            assert_eq!(selected.is_ok(), wanted, "{languages:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn the_listing_says_what_the_model_is_good_for() {
+        let model = Served {
+            live: None,
+            files: false,
+            formatted_output: true,
+            ..served(&["en"])
+        };
+        let entry = model.entry();
+        assert_eq!((entry.batch, entry.streaming, entry.formatted_output), (false, false, true));
+        let entry = served(&["en"]).entry();
+        assert_eq!((entry.batch, entry.streaming, entry.formatted_output), (true, true, false));
     }
 }

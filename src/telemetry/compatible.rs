@@ -40,6 +40,8 @@ impl Kind {
 pub struct Compatible {
     active_batch: AtomicU64,
     active_stream: AtomicU64,
+    /// Of both kinds: one number, so that each request has a place of its own among all.
+    active_total: AtomicU64,
     requests: Mutex<BTreeMap<(Kind, u16), u64>>,
     batch: Histogram,
     latency: Histogram,
@@ -50,11 +52,20 @@ pub struct Compatible {
 pub struct Active {
     metrics: Arc<Compatible>,
     kind: Kind,
+    before: u64,
+}
+
+impl Active {
+    /// Requests of any kind that were counted when this one came.
+    pub fn before(&self) -> u64 {
+        self.before
+    }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
         self.metrics.gauge(self.kind).fetch_sub(1, Relaxed);
+        self.metrics.active_total.fetch_sub(1, Relaxed);
     }
 }
 
@@ -63,6 +74,7 @@ impl Default for Compatible {
         Self {
             active_batch: AtomicU64::new(0),
             active_stream: AtomicU64::new(0),
+            active_total: AtomicU64::new(0),
             requests: Mutex::new(BTreeMap::new()),
             batch: Histogram::new(&BATCH),
             latency: Histogram::new(&LATENCY),
@@ -78,6 +90,7 @@ impl Compatible {
         Active {
             metrics: Arc::clone(self),
             kind,
+            before: self.active_total.fetch_add(1, Relaxed),
         }
     }
 
@@ -239,5 +252,21 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         assert_eq!(metrics.count(Kind::Batch), 0);
+    }
+
+    #[test]
+    fn of_many_requests_at_once_each_has_a_place_of_its_own() {
+        let metrics = Arc::new(Compatible::default());
+        let hold = |kind| (0..200).map(|_| metrics.active(kind)).collect::<Vec<Active>>();
+        let held: Vec<Vec<Active>> = std::thread::scope(|threads| {
+            let running = [Kind::Batch, Kind::Stream, Kind::Batch, Kind::Stream].map(|kind| threads.spawn(move || hold(kind)));
+            running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        let mut places: Vec<u64> = held.iter().flatten().map(Active::before).collect();
+        places.sort_unstable();
+        assert_eq!(places, (0..800).collect::<Vec<u64>>());
+        assert_eq!((metrics.count(Kind::Batch), metrics.count(Kind::Stream)), (400, 400));
+        drop(held);
+        assert_eq!(metrics.active(Kind::Stream).before(), 0);
     }
 }

@@ -82,6 +82,16 @@ mod tests {
     }
 
     #[test]
+    fn a_day_into_a_stream_times_are_right_to_8_ms() {
+        let day = 24 * 3_600 * 16_000;
+        for ms in 0..1_000 {
+            let time = Samples(day + ms * 16);
+            let printed: f64 = json(&Seconds::from(time)).parse().unwrap();
+            assert!((printed - time.seconds()).abs() < 0.008, "{printed} for {}", time.seconds());
+        }
+    }
+
+    #[test]
     fn error_bodies_have_the_legacy_shape() {
         let body = error_body(&ApiError::NoSuchModel, Uuid::nil());
         assert_eq!(

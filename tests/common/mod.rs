@@ -87,6 +87,8 @@ pub fn served() -> Served {
         contexts: vec![[70, 1]],
         live: Some(0),
         file: 0,
+        files: true,
+        formatted_output: false,
         vocabulary: Arc::new(vocabulary()),
         favours: false,
         language_models: vec!["orders".into()],
@@ -102,6 +104,7 @@ pub struct Setup {
     devices: usize,
     favours: bool,
     says: Option<&'static str>,
+    model: fn(&mut Served),
 }
 
 impl Default for Setup {
@@ -114,6 +117,7 @@ impl Default for Setup {
             devices: 1,
             favours: false,
             says: None,
+            model: |_| {},
         }
     }
 }
@@ -157,6 +161,12 @@ impl Setup {
         self
     }
 
+    /// What is different about the model's public face.
+    pub fn model(mut self, change: fn(&mut Served)) -> Self {
+        self.model = change;
+        self
+    }
+
     /// So many devices, each with a scripted engine and as many places.
     pub fn devices(mut self, devices: usize) -> Self {
         self.devices = devices;
@@ -181,15 +191,13 @@ impl Setup {
         for _ in 1..self.devices {
             devices.push(device(Box::new(ScriptedEngine::new(self.slots, EVERY, words, self.step))));
         }
-        let opened = Opened {
-            devices,
-            served: Served {
-                favours: self.favours,
-                vocabulary: Arc::new(self.says.map_or_else(vocabulary, saying)),
-                ..served()
-            },
-            lm: None,
+        let mut served = Served {
+            favours: self.favours,
+            vocabulary: Arc::new(self.says.map_or_else(vocabulary, saying)),
+            ..served()
         };
+        (self.model)(&mut served);
+        let opened = Opened { devices, served, lm: None };
         let (lines, listening) = channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -220,7 +228,7 @@ impl Setup {
         }
     }
 
-    /// Starts the server in a process of its own. Not for other engines than the scripted one.
+    /// Starts the server in a process of its own. Not for other engines than the scripted one, nor for another model.
     pub fn child(self) -> Server {
         assert!(self.engine.is_none() && self.says.is_none());
         // The server of this process would do it; here it is in another one.
@@ -268,7 +276,7 @@ fn parsed(toml: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hark.toml");
     std::fs::write(&path, toml).unwrap();
-    let (mut config, warnings) = Config::load(Some(&path), std::iter::empty()).unwrap();
+    let (mut config, warnings) = Config::load(Some(path.as_path()), std::iter::empty()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     config.server.port = 0;
     config.server.workers.get_or_insert(2);
@@ -282,10 +290,8 @@ fn parsed(toml: &str) -> Config {
 }
 
 fn address(line: &str) -> SocketAddr {
-    let text = line
-        .split("listening on http://")
-        .nth(1)
-        .unwrap_or_else(|| panic!("not an address: {line}"));
+    let url = line.split_once("listening on ").and_then(|(_, url)| url.split_once("://"));
+    let (_, text) = url.unwrap_or_else(|| panic!("not an address: {line}"));
     text.trim().parse().unwrap()
 }
 

@@ -184,6 +184,87 @@ async fn the_limit_of_requests_is_answered_with_429() {
 }
 
 #[tokio::test]
+async fn the_limit_of_the_engine_is_answered_with_503() {
+    let server = Setup::default().config("[limits]\nengine_active_requests = 1").start();
+    let first = connect(&server, QUERY).await;
+    let refused = refused(&server, QUERY).await;
+    assert_eq!((refused.status, &refused.body["err_code"]), (503, &json!("Service Unavailable")));
+    assert_eq!(server.metric("engine_max_active_requests").await, 1.0);
+    assert_eq!(server.active().await, (1, 0), "what is refused is not counted");
+    first.close_stream().await;
+    server.idle_but(0).await;
+    connect(&server, QUERY).await;
+}
+
+#[tokio::test]
+async fn channels_one_by_one_may_be_switched_off() {
+    let server = Setup::default().config("[limits]\nmultichannel = false").start();
+    let refused = refused(&server, &format!("{QUERY}&channels=2&multichannel=true")).await;
+    assert_eq!((refused.status, &refused.body["err_code"]), (400, &json!("Bad Request")));
+    assert_eq!(refused.body["err_msg"], "Bad Request: multichannel is switched off on this server.");
+    connect(&server, &format!("{QUERY}&channels=2&multichannel=false")).await;
+    let url = server.url("/v1/listen?multichannel=true");
+    let wav = Tape::new(16_000).silence(0.1).wav(crate::common::audio::Wav::default());
+    assert_eq!(reqwest::Client::new().post(url).body(wav).send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_is_echoed_as_it_was_offered() {
+    use tokio::io::AsyncWriteExt;
+    let server = Server::start();
+    for (offered, wanted) in [
+        ("Token, k", Some("Token")),
+        ("BEARER,k", Some("BEARER")),
+        ("token", Some("token")),
+        ("other, token", None),
+    ] {
+        // By hand: a proper client ends a connection that accepts none of what it offered.
+        let mut raw = Raw::tcp(server.address, None).await;
+        let request = format!(
+            "GET /v1/listen?{QUERY} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n"
+        );
+        raw.stream.write_all(request.as_bytes()).await.unwrap();
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let echoed = lines.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
+        assert_eq!(echoed.map(|(_, value)| value).next(), wanted, "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_its_scopes_alone() {
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    for (scopes, live, file) in [
+        ("\"files\"", false, true),
+        ("\"live\"", true, false),
+        ("\"live\", \"files\"", true, true),
+    ] {
+        let config = format!("[auth]\nmode = \"keys\"\nkeys = [{{ name = \"desk\", sha256 = \"{hash}\", scopes = [{scopes}] }}]");
+        let server = Setup::default().config(&config).start();
+        let answered = connect_with(&server, QUERY, &[("authorization", "Token secret")]).await;
+        assert_eq!(answered.is_ok(), live, "{scopes}");
+        if let Err(refused) = answered {
+            assert_eq!(
+                (refused.status, &refused.body["err_code"]),
+                (401, &json!("INSUFFICIENT_PERMISSIONS"))
+            );
+            assert_eq!(refused.headers["dg-error"], "User does not have sufficient permissions.");
+        }
+        let wav = Tape::new(16_000).silence(0.1).wav(crate::common::audio::Wav::default());
+        let request = reqwest::Client::new().post(server.url("/v1/listen")).body(wav);
+        let response = request.header("authorization", "Token secret").send().await.unwrap();
+        assert_eq!(response.status(), if file { 200 } else { 401 }, "{scopes}");
+        let other = connect_with(&server, QUERY, &[("authorization", "Token wrong")])
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(other.body["err_code"], "INVALID_AUTH", "a wrong key is told no more than that");
+    }
+}
+
+#[tokio::test]
 async fn a_key_gets_as_many_streams_at_once_as_it_may_have() {
     let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
     let config = format!("[auth]\nmode = \"keys\"\nkeys = [{{ name = \"desk\", sha256 = \"{hash}\", streams = 1 }}]");
@@ -293,6 +374,16 @@ async fn the_upgrade_carries_cross_origin_headers() {
             .unwrap()
             .contains("dg-request-id")
     );
+}
+
+#[tokio::test]
+async fn compression_may_be_offered_and_is_not_used() {
+    let server = Server::start();
+    let offer = ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
+    let mut live = connect_with(&server, QUERY, &[offer]).await.unwrap();
+    assert!(live.headers.get("sec-websocket-extensions").is_none());
+    live.audio(&Tape::new(16_000).tone(0.5).linear16()).await;
+    assert!(!live.close_stream().await.words().is_empty());
 }
 
 #[tokio::test]

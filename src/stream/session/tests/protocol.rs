@@ -323,6 +323,21 @@ fn keep_alive_holds_a_stream_open_once_there_was_audio() {
 }
 
 #[test]
+fn a_stream_of_a_day_goes_on() {
+    let mut rig = Rig::new("");
+    rig.audio(&speech(1_000));
+    for _ in 0..24 * 3_600 / 5 {
+        rig.pass(Duration::from_secs(5));
+        rig.text(KEEP_ALIVE);
+    }
+    rig.audio(&speech(1_000));
+    assert!(rig.closed.is_none());
+    rig.close();
+    assert_eq!(rig.metadata()["duration"], 2.0);
+    rig.check();
+}
+
+#[test]
 fn keep_alive_without_any_audio_ends_after_a_minute_with_net0002() {
     let mut rig = Rig::new("");
     for _ in 0..11 {
