@@ -24,7 +24,7 @@ nameservers = ["127.0.0.1 53 udp"]
 [concurrency_limit]
 active_requests = 7
 [features]
-entity_detection = true
+entity_detection = false
 redact_usage = true
 brand_new = 1
 [[driver_pool.standard]]
@@ -194,7 +194,7 @@ fn switches_that_ask_for_what_is_done_anyway_do_not_warn() {
 topic_detection = false
 summarization = false
 speak_streaming = false
-entity_detection = false
+entity_detection = true
 entity_redaction = true
 format_entity_tags = true
 redact_usage = true
@@ -203,7 +203,7 @@ speak_v2 = false
 speak_v2_streaming = false
 multichannel = true
 language_detection = false
-streaming_ner = false
+streaming_ner = true
 use_v2_language_detection = false
 [flux]
 enabled = false
@@ -219,14 +219,14 @@ gpu_required = false
         ("features.topic_detection", true),
         ("features.summarization", true),
         ("features.speak_streaming", true),
-        ("features.entity_detection", true),
+        ("features.entity_detection", false),
         ("features.entity_redaction", false),
         ("features.format_entity_tags", false),
         ("features.listen_v2", true),
         ("features.speak_v2", true),
         ("features.speak_v2_streaming", true),
         ("features.language_detection", true),
-        ("features.streaming_ner", true),
+        ("features.streaming_ner", false),
         ("features.use_v2_language_detection", true),
         ("flux.enabled", true),
     ] {
