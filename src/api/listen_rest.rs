@@ -20,7 +20,7 @@ use crate::telemetry::compatible::Kind;
 use crate::telemetry::metrics as measure;
 use crate::text::rewrite::Rewrite;
 use crate::text::subtitles::{srt, vtt};
-use crate::units::Samples;
+use crate::units::{KeyId, Samples};
 use crate::wire::models::ModelRef;
 use crate::wire::prerecorded::{FileRequest, Warning};
 use crate::wire::query::{AnswerFormat, ListenOptions, parse_file};

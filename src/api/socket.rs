@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, Addr, Handler, StreamHandler};
 use actix_http::ws::{Item, verify_handshake};
 use actix_web::error::PayloadError;
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use bytes::{Bytes, BytesMut};
