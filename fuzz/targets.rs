@@ -14,8 +14,10 @@ use hark::config::Config;
 use hark::model::lm::NgramModel;
 use hark::model::manifest::Manifest;
 use hark::model::{archive, store};
+use hark::text::paragraphs::paragraphs;
 use hark::text::redact::{Memory, Stage};
 use hark::text::rewrite::Rewrite;
+use hark::text::unfinished::unfinished;
 use hark::text::words::Word;
 use hark::units::{Hz, Samples};
 use hark::wire::changes::{Format, REDACTIONS, WordChanges};
@@ -407,21 +409,26 @@ fn words(data: &[u8]) -> bool {
             .filter(|_| is(6))
             .map(|(find, with)| ((*find).to_owned(), (*with).to_owned()))
             .collect(),
+        search: vec!["phone number".to_owned(), "x".to_owned()],
+        entities: redacted % 2 == 0,
     };
     let text = String::from_utf8_lossy(text);
     let words: Vec<Word> = (0_u64..).zip(text.split_whitespace().take(MOST_WORDS)).map(said).collect();
     let rewrite = Rewrite::new(&changes, is(7));
-    let whole = rewrite.words(&words, &mut Memory::default(), Stage::Whole);
+    let whole = rewrite.shown(&words, &mut Memory::default(), Stage::Whole).words;
+    let sentences = paragraphs(&whole).paragraphs;
+    assert_eq!(sentences.iter().map(|paragraph| paragraph.num_words).sum::<usize>(), whole.len());
+    assert!(unfinished(&words) <= words.len());
     in_order(&words, &whole);
     if (changed | 0x81, redacted) == (0x81, 255) && is(0) {
         assert_eq!(whole.len(), words.len());
     }
     let (final_words, rest) = words.split_at(words.len().min(usize::from(first)));
     let mut memory = Memory::default();
-    let mut shown = rewrite.words(final_words, &mut memory, Stage::Final);
+    let mut shown = rewrite.shown(final_words, &mut memory, Stage::Final).words;
     in_order(final_words, &shown);
-    in_order(rest, &rewrite.words(rest, &mut memory.clone(), Stage::Interim));
-    shown.extend(rewrite.words(rest, &mut memory, Stage::Final));
+    in_order(rest, &rewrite.shown(rest, &mut memory.clone(), Stage::Interim).words);
+    shown.extend(rewrite.shown(rest, &mut memory, Stage::Final).words);
     in_order(&words, &shown);
     true
 }

@@ -312,7 +312,11 @@ async fn parts_of_a_request_without_effect_are_told() {
         assert_eq!(warned(query).await, [format!("{parameter} unsupported_feature")], "{query}");
     }
     let nothing = "diarize=false&summarize=false&sentiment=false&topics=False&intents=false&detect_language=false&custom_topic=";
-    for query in ["", nothing, "numerals=true&smart_format=true&profanity_filter=true&redact=pci&language=en"] {
+    for query in [
+        "",
+        nothing,
+        "numerals=true&smart_format=true&profanity_filter=true&redact=pci&language=en",
+    ] {
         assert_eq!(warned(query).await, [""; 0], "{query}");
     }
 }

@@ -329,7 +329,10 @@ async fn check_18_nothing_is_heard_in_silence_noise_or_a_dial_tone() {
     ] {
         let heard = words_of(&server.address, &audio, false).await.unwrap();
         assert!(heard.is_empty(), "live, in {what}: {heard:?}");
-        let url = format!("http://{}/v1/listen?encoding=linear16&sample_rate=16000&utterances=true", server.address);
+        let url = format!(
+            "http://{}/v1/listen?encoding=linear16&sample_rate=16000&utterances=true",
+            server.address
+        );
         let answer = reqwest::Client::new().post(url).body(audio).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{what}");
         let answer: Value = answer.json().await.unwrap();

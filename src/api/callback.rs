@@ -44,7 +44,9 @@ pub(super) async fn accept(
             Source::Spool
         }
     };
-    let key = usize::try_from(caller.key.0).ok().and_then(|place| state.config.auth.keys.get(place));
+    let key = usize::try_from(caller.key.0)
+        .ok()
+        .and_then(|place| state.config.auth.keys.get(place));
     let accepted = Request {
         id: caller.request_id,
         created: caller.created,

@@ -82,8 +82,11 @@ impl Raw {
 
     /// The body that follows a response's head, which tells its length.
     pub async fn body(&mut self, head: &str) -> String {
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("no length");
-        let length = length.parse().unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .expect("no length");
+        let length: usize = length.parse().unwrap();
         while self.read.len() < length {
             assert!(self.fill().await, "the connection ended: {}", String::from_utf8_lossy(&self.read));
         }

@@ -122,7 +122,9 @@ async fn answer(stream: TcpStream, failing: Arc<AtomicUsize>, sender: UnboundedS
         return;
     }
     delivery.body = serde_json::from_slice(&body).unwrap_or_default();
-    let fails = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    let fails = failing
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+        .is_ok();
     let status = if fails { "500 Internal Server Error" } else { "200 OK" };
     sender.send(delivery).ok();
     let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

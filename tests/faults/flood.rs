@@ -312,7 +312,11 @@ async fn a_ping_is_not_behind_all_the_audio_that_waits() {
     }
     drop(sending.await.unwrap());
     assert_eq!(waits.len(), 100);
-    assert!(began.elapsed() > Duration::from_secs(8), "the audio did not wait: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() > Duration::from_secs(8),
+        "the audio did not wait: {:?}",
+        began.elapsed()
+    );
     assert!(waits.iter().all(|wait| *wait < Duration::from_secs(5)), "{waits:?}");
 }
 

@@ -165,7 +165,10 @@ async fn addresses_that_cannot_be_used_are_refused_at_the_handshake() {
         // It answers, but opens no WebSocket.
         (&open, format!("ws://{}/", receiver.address)),
     ] {
-        let refused = connect_with(server, &format!("{QUERY}&{}", parameter(&url)), &[]).await.err().unwrap();
+        let refused = connect_with(server, &format!("{QUERY}&{}", parameter(&url)), &[])
+            .await
+            .err()
+            .unwrap();
         assert_eq!(
             (refused.status, &refused.body["err_code"], &refused.body["err_msg"]),
             (400, &json!("INVALID_QUERY_PARAMETER"), &json!("Invalid callback url.")),

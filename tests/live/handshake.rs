@@ -356,7 +356,10 @@ async fn an_upgrade_without_a_key_or_with_another_version_leaves_no_stream() {
     }
     // Each counts once, as refused.
     let page = server.get("/metrics").await;
-    let counted: Vec<&str> = page.lines().filter(|line| line.starts_with("engine_requests_total{kind=\"stream\"")).collect();
+    let counted: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("engine_requests_total{kind=\"stream\""))
+        .collect();
     assert_eq!(counted, ["engine_requests_total{kind=\"stream\",response_status=\"4xx\"} 2"]);
     connect(&server, QUERY).await;
 }

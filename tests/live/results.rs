@@ -168,11 +168,7 @@ async fn endpointing_ends_segments_at_pauses_as_long_as_asked_for() {
     // Pauses of 0.8, 0.32 and 1.28 s, and 1.6 s at the end.
     let ends = async |query: &str| {
         let conversation = transcribe(&server, &talk(), query, 20).await;
-        conversation
-            .finals()
-            .iter()
-            .filter(|result| result["speech_final"] == true)
-            .count()
+        conversation.finals().iter().filter(|result| result["speech_final"] == true).count()
     };
     assert_eq!(ends("endpointing=250").await, 4);
     assert_eq!(ends("endpointing=500").await, 3);

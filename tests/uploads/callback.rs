@@ -131,7 +131,10 @@ async fn a_receiver_that_fails_is_asked_ten_times_more() {
     }
     receiver.assert_quiet(Duration::from_millis(500)).await;
     let count = async |outcome: &str| server.metric(&format!("hark_callbacks_total{{outcome=\"{outcome}\"}}")).await;
-    assert_eq!((count("retried").await, count("given_up").await, count("delivered").await), (10.0, 1.0, 0.0));
+    assert_eq!(
+        (count("retried").await, count("given_up").await, count("delivered").await),
+        (10.0, 1.0, 0.0)
+    );
 
     receiver.fail_next(2);
     accepted(&server, &callback, wav()).await;
@@ -139,7 +142,10 @@ async fn a_receiver_that_fails_is_asked_ten_times_more() {
         receiver.next().await;
     }
     receiver.assert_quiet(Duration::from_millis(500)).await;
-    assert_eq!((count("retried").await, count("given_up").await, count("delivered").await), (12.0, 1.0, 1.0));
+    assert_eq!(
+        (count("retried").await, count("given_up").await, count("delivered").await),
+        (12.0, 1.0, 1.0)
+    );
     assert_eq!(server.metric("hark_callbacks_pending").await, 0.0);
 }
 
@@ -184,7 +190,9 @@ async fn a_killed_server_delivers_after_its_restart_what_it_had_accepted() {
 
 #[tokio::test]
 async fn a_full_queue_is_answered_503() {
-    let server = Setup::default().config(&format!("{LOCAL}\nretries = 1000\nmax_pending = 1")).start();
+    let server = Setup::default()
+        .config(&format!("{LOCAL}\nretries = 1000\nmax_pending = 1"))
+        .start();
     let mut receiver = Receiver::start().await;
     receiver.fail_next(usize::MAX);
     accepted(&server, &receiver.parameter("/"), wav()).await;

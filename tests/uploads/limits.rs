@@ -97,8 +97,14 @@ async fn a_client_that_stops_sending_is_told_and_forgotten() {
     raw.stream.write_all(&wav()).await.unwrap();
     let head = tokio::time::timeout(Duration::from_secs(10), raw.head()).await.expect("no answer");
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
-    let id = head.lines().find_map(|line| line.strip_prefix("dg-request-id: ")).expect("no id").to_owned();
-    let body = tokio::time::timeout(Duration::from_secs(10), raw.body(&head)).await.expect("no body");
+    let id = head
+        .lines()
+        .find_map(|line| line.strip_prefix("dg-request-id: "))
+        .expect("no id")
+        .to_owned();
+    let body = tokio::time::timeout(Duration::from_secs(10), raw.body(&head))
+        .await
+        .expect("no body");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
         (&body["err_code"], &body["request_id"]),

@@ -170,7 +170,11 @@ async fn an_engine_that_is_slower_than_the_remote_server_is_no_failure_of_it() {
     let request = reqwest::Client::new().post(url).header("content-type", "application/json");
     let began = Instant::now();
     let answer = Answer::of(request.body(json!({"url": remote.url("/long")}).to_string()).send().await.unwrap()).await;
-    assert!(began.elapsed() > Duration::from_secs(4), "the engine was fast: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() > Duration::from_secs(4),
+        "the engine was fast: {:?}",
+        began.elapsed()
+    );
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(number(&answer.body["metadata"]["duration"]), 60.0);
 }

@@ -249,7 +249,9 @@ fn eval(config: &Config, list: &Path, out: &mut impl Write) -> anyhow::Result<()
             continue;
         }
         if opened.lm.is_some() && !opened.served.favours {
-            bail!("the GPU takes this model's tokens by itself, where no language model helps; the processor decodes with gpu.mode = \"never\"");
+            bail!(
+                "the GPU takes this model's tokens by itself, where no language model helps; the processor decodes with gpu.mode = \"never\""
+            );
         }
         let lm = opened.lm.clone();
         frames = opened.served.live.map_or(0, |context| opened.served.right(context) + 1);

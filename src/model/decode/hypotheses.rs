@@ -119,7 +119,11 @@ impl Hypotheses {
 
     /// The first frame with a token that is not fixed yet.
     pub(super) fn oldest(&self) -> Option<u32> {
-        self.beam.iter().filter_map(|hypothesis| hypothesis.pending.first()).map(|token| token.start.0).min()
+        self.beam
+            .iter()
+            .filter_map(|hypothesis| hypothesis.pending.first())
+            .map(|token| token.start.0)
+            .min()
     }
 }
 
@@ -152,9 +156,9 @@ impl TransducerBeam {
         self.commit(&mut state, false, None, fixed);
         let best = state.beam.into_iter().next();
         TransducerState {
-            skip: best
-                .as_ref()
-                .map_or(0, |best| usize::try_from(best.frame.saturating_sub(state.frame)).unwrap_or(usize::MAX)),
+            skip: best.as_ref().map_or(0, |best| {
+                usize::try_from(best.frame.saturating_sub(state.frame)).unwrap_or(usize::MAX)
+            }),
             prediction: best.map(|best| Arc::unwrap_or_clone(best.prediction)),
         }
     }
@@ -365,7 +369,9 @@ impl TransducerBeam {
             pairs.take_while(|(a, b)| a.id == b.id).count()
         };
         let count = others.iter().map(alike).fold(best.pending.len(), usize::min);
-        let Some(last) = count.checked_sub(1).map(|last| best.pending[last].start) else { return };
+        let Some(last) = count.checked_sub(1).map(|last| best.pending[last].start) else {
+            return;
+        };
         fixed.extend(&best.pending[..count]);
         for hypothesis in &mut state.beam {
             hypothesis.pending.drain(..count);

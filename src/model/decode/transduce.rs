@@ -57,7 +57,9 @@ impl Decoder {
 
     /// Returns a stream whose terms are gone to the greedy search.
     fn leave_beam(&self, input: &mut DecodeInput<'_>) {
-        let Some(beam) = self.hypothesising(input.state.lm, true) else { return };
+        let Some(beam) = self.hypothesising(input.state.lm, true) else {
+            return;
+        };
         let search = &mut input.state.search;
         if let SearchState::Hypotheses(hypotheses) = search {
             let mut fixed = Vec::new();

@@ -382,7 +382,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue(folder.path(), 2, 70);
         put(&queue, 1, &[1; 30]).await.unwrap();
-        assert_eq!(put(&queue, 2, &[2; 31]).await, Err(ApiError::ServiceUnavailable), "71 bytes with the query");
+        assert_eq!(
+            put(&queue, 2, &[2; 31]).await,
+            Err(ApiError::ServiceUnavailable),
+            "71 bytes with the query"
+        );
         assert_eq!((queue.pending(), files(folder.path())), (1, 1));
         put(&queue, 2, &[2; 20]).await.unwrap();
         assert_eq!(put(&queue, 3, b"").await, Err(ApiError::ServiceUnavailable), "two are there");

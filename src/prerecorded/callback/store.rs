@@ -162,15 +162,14 @@ impl Store {
 
     /// Requests that wait for this and are due now, the longest waiting first. What is due only after `horizon` is due as well.
     pub async fn due(&self, stage: Stage, now: SystemTime, horizon: SystemTime, most: usize) -> Result<Vec<Uuid>, sqlx::Error> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT id FROM callbacks WHERE (answer IS NULL) = ? AND (due <= ? OR due > ?) ORDER BY due, id LIMIT ?",
-        )
-        .bind(i64::from(stage == Stage::Work))
-        .bind(millis(now))
-        .bind(millis(horizon))
-        .bind(i64::try_from(most).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT id FROM callbacks WHERE (answer IS NULL) = ? AND (due <= ? OR due > ?) ORDER BY due, id LIMIT ?")
+                .bind(i64::from(stage == Stage::Work))
+                .bind(millis(now))
+                .bind(millis(horizon))
+                .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                .fetch_all(&self.pool)
+                .await?;
         Ok(ids(rows))
     }
 
@@ -208,16 +207,13 @@ impl Store {
                 .bind(id.to_string())
                 .fetch_all(&self.pool)
                 .await?;
-        Ok(rows
-            .into_iter()
-            .next()
-            .map(|(url, method, media_type, body, attempts)| Answer {
-                url,
-                method,
-                media_type,
-                body,
-                attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            }))
+        Ok(rows.into_iter().next().map(|(url, method, media_type, body, attempts)| Answer {
+            url,
+            method,
+            media_type,
+            body,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        }))
     }
 
     /// Notes that the work on a request begins.
@@ -328,10 +324,7 @@ mod tests {
 
         let store = Store::open(&path).await.unwrap();
         store.insert(request(2, Source::Spool), 500).await.unwrap();
-        store
-            .insert(request(1, Source::Address("http://file/".into())), 70)
-            .await
-            .unwrap();
+        store.insert(request(1, Source::Address("http://file/".into())), 70).await.unwrap();
         assert_eq!(store.held().await.unwrap(), (2, 570));
         assert_eq!(store.spooled().await.unwrap(), [second]);
         assert_eq!(store.due(Stage::Work, now, horizon, 9).await.unwrap(), [first, second]);
@@ -352,7 +345,10 @@ mod tests {
         assert_eq!(store.due(Stage::Delivery, now, horizon, 9).await.unwrap(), [first]);
         store.failed(first, 3, time(50_000)).await.unwrap();
         let answer = store.answer(first).await.unwrap().unwrap();
-        assert_eq!((answer.method.as_str(), answer.body.as_slice(), answer.attempts), ("PUT", &b"{}"[..], 3));
+        assert_eq!(
+            (answer.method.as_str(), answer.body.as_slice(), answer.attempts),
+            ("PUT", &b"{}"[..], 3)
+        );
         assert_eq!(
             store.due(Stage::Delivery, now, horizon, 9).await.unwrap(),
             [first],

@@ -175,7 +175,11 @@ async fn the_time_of_a_slow_reader_does_not_count() {
         timeout: Duration::from_millis(500),
         ..LOCAL()
     };
-    let mut bytes = Fetcher::new(&rules).unwrap().open(&format!("http://127.0.0.1:{port}/")).await.unwrap();
+    let mut bytes = Fetcher::new(&rules)
+        .unwrap()
+        .open(&format!("http://127.0.0.1:{port}/"))
+        .await
+        .unwrap();
     let (mut read, mut pause) = (0, 0);
     while let Some(part) = bytes.next().await {
         read += part.unwrap().len();

@@ -284,7 +284,7 @@ fn hours_of_spelled_words_take_little_time() {
     let words: Vec<String> = (0..20_000).flat_map(|_| ["x", "seven"]).map(str::to_owned).collect();
     let began = std::time::Instant::now();
     let shown = redaction(&["pii"]).words(spoken(&words), &mut Memory::default(), Stage::Whole);
-    assert!(!shown.is_empty());
+    assert!(!shown.words.is_empty());
     assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
 }
 

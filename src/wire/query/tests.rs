@@ -149,7 +149,10 @@ fn languages_use_hyphens() {
     assert_eq!(live("language=multi").language.as_deref(), Some("multi"));
     assert_eq!(parse_live("language=de_DE"), Err(ApiError::NoSuchModel));
     assert_eq!(parse_live("language=de-"), Err(ApiError::NoSuchModel));
-    assert_eq!(live("language_hint=en&language_hint=es-419&language_hint=").language_hint, ["en", "es-419"]);
+    assert_eq!(
+        live("language_hint=en&language_hint=es-419&language_hint=").language_hint,
+        ["en", "es-419"]
+    );
     assert_eq!(refusal(parse_live("language_hint=de_DE")).1, "INVALID_QUERY_PARAMETER");
     assert_eq!(refusal(parse_live(&"language_hint=en&".repeat(21))).1, "INVALID_QUERY_PARAMETER");
 }
@@ -193,7 +196,10 @@ fn summaries_are_for_files() {
 #[test]
 fn a_language_model_may_be_named() {
     assert_eq!(live("language_model=orders").language_model.as_deref(), Some("orders"));
-    assert_eq!(parse_file("language_model=a&language_model=b").unwrap().language_model.as_deref(), Some("b"));
+    assert_eq!(
+        parse_file("language_model=a&language_model=b").unwrap().language_model.as_deref(),
+        Some("b")
+    );
     assert_eq!(live("language_model=").language_model, None);
 }
 
@@ -225,7 +231,10 @@ fn parameters_without_effect_are_checked_and_told() {
         let warnings = parse_file(query).unwrap().warnings;
         warnings.iter().map(|warning| warning.parameter).collect::<Vec<_>>()
     };
-    assert_eq!(told("diarize=true&topics=true&summarize=v2&detect_language=en"), ["diarize", "topics", "summarize", "detect_language"]);
+    assert_eq!(
+        told("diarize=true&topics=true&summarize=v2&detect_language=en"),
+        ["diarize", "topics", "summarize", "detect_language"]
+    );
     assert_eq!(told("diarize=false&topics=false&summarize=false&detect_language=False"), [""; 0]);
     assert_eq!(live("diarize_model=latest").warnings.len(), 1);
 }

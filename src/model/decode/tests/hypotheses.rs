@@ -141,7 +141,12 @@ fn a_beam_wide_enough_sums_all_alignments() {
         let got: HashMap<Vec<u32>, f64> = state.acoustic().into_iter().collect();
         assert_eq!(got.len(), wanted.len());
         for (tokens, sum) in &wanted {
-            assert!((got[tokens] - sum.ln()).abs() < 1e-9, "{tokens:?}: {} not {}", got[tokens], sum.ln());
+            assert!(
+                (got[tokens] - sum.ln()).abs() < 1e-9,
+                "{tokens:?}: {} not {}",
+                got[tokens],
+                sum.ln()
+            );
         }
         beam.commit(&mut state, true, None, &mut fixed);
         let best = wanted.iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
@@ -222,9 +227,16 @@ fn what_waits_to_be_fixed_is_bounded() {
             beam.push(&mut state, row, Confidence::Entropy, None, &mut fixed);
             let hypotheses = state.acoustic();
             assert!((1..=options.width).contains(&hypotheses.len()));
-            assert!(state.oldest().is_none_or(|oldest| frame - oldest < 12), "frame {frame}: {:?}", state.oldest());
+            assert!(
+                state.oldest().is_none_or(|oldest| frame - oldest < 12),
+                "frame {frame}: {:?}",
+                state.oldest()
+            );
             let different: HashSet<&Vec<u32>> = hypotheses.iter().map(|(tokens, _)| tokens).collect();
-            assert!(different.len() == hypotheses.len() || !durations.is_empty(), "the same tokens are one");
+            assert!(
+                different.len() == hypotheses.len() || !durations.is_empty(),
+                "the same tokens are one"
+            );
             assert!(different.iter().all(|tokens| tokens.len() <= 12 * 3));
         }
         beam.commit(&mut state, true, None, &mut fixed);

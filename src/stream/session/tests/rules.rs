@@ -171,7 +171,11 @@ fn empty_results_keep_flowing_in_silence() {
     assert!(interims.len() >= 14, "{}", interims.len());
     assert!((3..=4).contains(&finals.len()), "{}", finals.len());
     rig.close();
-    assert!(rig.finals().iter().all(|results| words(results).is_empty() && !results.speech_final));
+    assert!(
+        rig.finals()
+            .iter()
+            .all(|results| words(results).is_empty() && !results.speech_final)
+    );
     rig.check();
 }
 
