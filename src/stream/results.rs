@@ -211,10 +211,10 @@ impl Segment {
     fn flush(&mut self, flush: Flush, vocabulary: &dyn Vocabulary, out: &mut Vec<ServerMessage>) {
         // The engine fixes everything at the end of an utterance; a guess that it left would be lost otherwise.
         self.fixed.append(&mut self.tail);
-        self.held = false;
+        let held = std::mem::take(&mut self.held);
         if flush.from_finalize || self.heard > self.start || !self.fixed.is_empty() {
             let ending = Ending {
-                speech_final: flush.speech_final,
+                speech_final: flush.speech_final || held,
                 from_finalize: flush.from_finalize,
             };
             let message = self.finalize(self.heard, self.fixed.len(), ending, vocabulary);

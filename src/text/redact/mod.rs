@@ -172,6 +172,9 @@ impl Redaction {
 
     /// What is to be redacted of what was found in the words, with its label, in order and without overlap.
     fn found(&self, finds: &[Found], words: &[&str], stage: Stage) -> Vec<(Found, Label)> {
+        if !self.is_on() {
+            return Vec::new();
+        }
         let mut found: Vec<(Found, Label)> = finds
             .iter()
             .filter_map(|found| self.label(found, words, stage).map(|label| (found.clone(), label)))

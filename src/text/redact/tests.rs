@@ -280,6 +280,18 @@ fn whatever_a_request_may_ask_for_is_known_here() {
 }
 
 #[test]
+fn what_is_told_alone_stays_in_every_stage() {
+    let words: Vec<String> = "my number is five five five one two three four".split(' ').map(str::to_owned).collect();
+    let telling = Redaction::new(&[], true);
+    for stage in [Stage::Interim, Stage::Final, Stage::Whole] {
+        for heard in 1..=words.len() {
+            let shown = telling.words(spoken(&words[..heard]), &mut Memory::default(), stage);
+            assert_eq!(text(&shown.words), words[..heard].join(" "), "{stage:?}");
+        }
+    }
+}
+
+#[test]
 fn hours_of_spelled_words_take_little_time() {
     let words: Vec<String> = (0..20_000).flat_map(|_| ["x", "seven"]).map(str::to_owned).collect();
     let began = std::time::Instant::now();

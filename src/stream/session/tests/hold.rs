@@ -171,7 +171,7 @@ fn a_long_segment_ends_before_a_number_that_may_go_on() {
         "five", "three", "four", "one", "two", "five", "three", "four", "one",
     ];
     let mut rig = Rig::saying(SAID, "endpointing=false&smart_format=true");
-    rig.audio(&say(&[("speech", 12_000)]));
+    rig.audio(&say(&[("speech", 13_500)]));
     rig.close();
     assert!(rig.finals().len() >= 3, "{}", rig.finals().len());
     let numbers: Vec<usize> = rig.said().iter().map(|word| digits(word)).filter(|digits| *digits > 0).collect();
@@ -198,13 +198,13 @@ fn numbers_without_end_are_made_final_by_length() {
 
 #[test]
 fn what_announces_a_number_and_the_number_may_be_in_two_finals() {
-    const SAID: &[&str] = &["my", "card", "number", "is", "four", "one", "two", "five"];
+    const SAID: &[&str] = &["card", "number", "is", "four", "one", "two", "five"];
     let mut rig = dictating(SAID, "redact=pci&interim_results=true");
     rig.audio(&say(&DICTATED));
-    assert_eq!(rig.said(), ["my", "card", "number", "is"]);
+    assert_eq!(rig.said(), ["card", "number", "is"]);
     assert!(rig.finals()[0].speech_final, "nothing is open");
     rig.close();
-    assert_eq!(rig.said(), ["my", "card", "number", "is", "[CREDIT_CARD_1]"]);
+    assert_eq!(rig.said(), ["card", "number", "is", "[CREDIT_CARD_1]"]);
     for results in rig.results() {
         assert!(!words(results).iter().any(|word| DIGITS.contains(&word.as_str())), "{results:?}");
     }
@@ -213,7 +213,7 @@ fn what_announces_a_number_and_the_number_may_be_in_two_finals() {
 
 #[test]
 fn entities_and_finds_have_the_times_of_the_stream() {
-    const SAID: &[&str] = &["my", "name", "is", "john", "and", "so", "on", "then"];
+    const SAID: &[&str] = &["my", "name", "is", "john", "and", "so"];
     let mut rig = dictating(SAID, "detect_entities=true&search=name&interim_results=true");
     rig.audio(&say(&DICTATED));
     rig.finalize();
