@@ -204,7 +204,7 @@ fn tokens_name_and_number_what_they_stand_for() {
         (
             &["pii"],
             "i am john call four one five five five five two six seven one",
-            "i am john call [PHONE_NUMBER_1]",
+            "i am [NAME_1] call [PHONE_NUMBER_1]",
         ),
         (&["dob"], "born on march third nineteen eighty in rome", "born on [DOB_1] in rome"),
         (
@@ -272,7 +272,7 @@ fn whatever_a_request_may_ask_for_is_known_here() {
         assert!(redaction(&[value]).is_on(), "{value}");
     }
     assert!(
-        phrases::LABELS
+        labels::LABELS
             .iter()
             .all(|label| REDACTIONS.contains(&label.to_ascii_lowercase().as_str()))
     );
@@ -284,7 +284,7 @@ fn hours_of_spelled_words_take_little_time() {
     let words: Vec<String> = (0..20_000).flat_map(|_| ["x", "seven"]).map(str::to_owned).collect();
     let began = std::time::Instant::now();
     let shown = redaction(&["pii"]).words(spoken(&words), &mut Memory::default(), Stage::Whole);
-    assert!(!shown.is_empty());
+    assert!(!shown.words.is_empty());
     assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
 }
 
