@@ -74,13 +74,21 @@ const MUTANTS: usize = 200;
 fn damaged_files_are_taken_or_refused_in_bounded_time() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for target in TARGETS {
-        let seeds: Vec<Vec<u8>> = entries(&corpus().join(target.name)).iter().map(|path| fs::read(path).unwrap()).collect();
+        let seeds: Vec<Vec<u8>> = entries(&corpus().join(target.name))
+            .iter()
+            .map(|path| fs::read(path).unwrap())
+            .collect();
         for number in 0..MUTANTS {
             let mutant = mutant(&seeds, &mut dice);
             let began = Instant::now();
             let outcome = panic::catch_unwind(|| (target.run)(&mutant));
             assert!(outcome.is_ok(), "{} {number}: {:?}", target.name, Bytes::from(mutant));
-            assert!(began.elapsed() < Duration::from_secs(5), "{} {number}: {:?}", target.name, Bytes::from(mutant));
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{} {number}: {:?}",
+                target.name,
+                Bytes::from(mutant)
+            );
         }
     }
 }

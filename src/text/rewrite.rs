@@ -449,7 +449,7 @@ mod tests {
             [entity("PHONE_NUMBER", "555-1234", phone, 1..2)]
         );
         assert_eq!(
-            told(&smart, "at eight thirty pm. John"),
+            told(&smart, "at eight thirty pm. Table"),
             [entity("TIME", "8:30 PM", "eight thirty pm", 1..2)]
         );
         assert!(told(&smart, "nothing at all").is_empty());

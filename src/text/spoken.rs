@@ -275,6 +275,14 @@ pub fn decimal(words: &[&str]) -> Option<Written> {
         digits.push_str(&digit.text);
         after += digit.words;
     }
+    // "Three point two point one".
+    while let ["point", more @ ..] = fraction.get(after..).unwrap_or_default()
+        && let Some(digit) = single(more).filter(|_| !digits.is_empty() && digits.len() < MAX_DIGITS)
+    {
+        digits.push('.');
+        digits.push_str(&digit.text);
+        after += 1 + digit.words;
+    }
     if digits.is_empty() {
         let number = below_hundred(fraction).filter(|number| !number.ordinal && number.value >= 10)?;
         (digits, after) = (number.value.to_string(), number.words);

@@ -17,6 +17,9 @@ const STREETS: &[&str] = &[
     "parkway",
 ];
 
+/// After these the first of two numbers is not that of the house.
+const FLATS: &[&str] = &["flat", "apartment", "unit", "suite"];
+
 /// Words of a street's name.
 const MAX_NAMES: usize = 2;
 
@@ -36,6 +39,11 @@ const NOT_NAMES: &[&str] = &[
 pub(super) fn street(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
     let words = text.run(at);
     let number = house_number(words)?;
+    // "Flat three, twenty two".
+    let parts = spoken::number(words).is_some_and(|first| first.words < number.words);
+    if parts && FLATS.contains(&text.before(at)) {
+        return None;
+    }
     let taken = number.words;
     let long = number.text.len() >= MIN_BEFORE_DIRECTION;
     let mut parts = vec![number];

@@ -73,7 +73,8 @@ pub(super) fn code(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
     if matches!(words, ["a" | "i", _, ..]) && parts.get(1).is_some_and(|second| is_digits(&second.text)) {
         return None;
     }
-    while let loose @ 1.. = loose_end(&parts) {
+    let is_end = rest(words, taken).is_empty();
+    while let loose @ 1.. = loose_end(&parts, is_end) {
         parts.truncate(parts.len() - loose);
     }
     let written: String = parts.iter().map(|part| part.text.as_str()).collect();
@@ -85,10 +86,12 @@ pub(super) fn code(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
 }
 
 /// How many words at the end belong to what follows: "a", "i", "a m", "p m".
-fn loose_end(parts: &[Written]) -> usize {
+fn loose_end(parts: &[Written], is_end: bool) -> usize {
     let texts: Vec<&str> = parts.iter().rev().take(2).map(|part| part.text.as_str()).collect();
     match texts.as_slice() {
         ["M", "A" | "P"] => 2,
+        // "One a a": nothing follows that it could belong to.
+        ["A", "A"] if is_end => 0,
         ["A" | "I", ..] => 1,
         _ => 0,
     }

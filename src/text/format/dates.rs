@@ -35,7 +35,8 @@ fn month_first(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
         return Some(vec![name, year]);
     }
     let day = day?;
-    let certain = !matches!(*month, "may" | "march") || BEFORE_MONTH.contains(&text.before(at)) || day.ordinal && day.value > 3;
+    let is_all = at == 0 && word(after, day.words).is_empty();
+    let certain = !matches!(*month, "may" | "march") || BEFORE_MONTH.contains(&text.before(at)) || day.ordinal && (day.value > 3 || is_all);
     // "in june two of them"
     let counted = !day.ordinal && word(after, day.words) == "of";
     if year_too.is_none() && (!certain || counted) {

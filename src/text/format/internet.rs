@@ -178,7 +178,11 @@ fn label(words: &[&str]) -> Option<Written> {
         let part = if letter {
             Some(Written::new(1, next))
         } else {
-            spoken::digit(rest(words, label.words))
+            let rest = rest(words, label.words);
+            let is_number = || label.words > 0 && spoken::counts(next);
+            let number = || spoken::year(rest).or_else(|| spoken::number(rest)).filter(|number| !number.ordinal);
+            let written = || number().map(|number| Written::new(number.words, number.value.to_string()));
+            spoken::digit(rest).or_else(|| is_number().then(written).flatten())
         };
         let Some(part) = part.filter(|_| label.text.len() < MAX_LABEL) else {
             break;

@@ -164,7 +164,8 @@ fn is_one(text: &Text<'_>, at: usize) -> bool {
 
 /// "fifty percent": `50%`.
 pub(super) fn percent(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
-    let number = quantity(text, at)?;
+    let words = text.run(at);
+    let number = and_a_half(words).or_else(|| fraction(words)).or_else(|| quantity(text, at))?;
     let sign = match rest(text.run(at), number.words) {
         ["percent", ..] => 1,
         ["per", "cent", ..] => 2,
@@ -176,7 +177,8 @@ pub(super) fn percent(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
 /// "twenty dollars and fifty cents": `$20.50`. A unit such as "million" stays: `$2.5 million`.
 pub(super) fn money(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
     let words = reach(text, at);
-    let number = spoken::quantity(words)?;
+    let is_scaled = |number: &Written| matches!(word(words, number.words), "million" | "billion" | "trillion");
+    let number = and_a_half(words).filter(is_scaled).or_else(|| spoken::quantity(words))?;
     let scale = Some(word(words, number.words)).filter(|word| matches!(*word, "million" | "billion" | "trillion"));
     let unit = number.words + usize::from(scale.is_some());
     let (sign, small) = match word(words, unit) {
@@ -190,10 +192,39 @@ pub(super) fn money(text: &Text<'_>, at: usize) -> Option<Vec<Written>> {
     let amount = format!("{sign}{}", number.text);
     let written = match (scale, cents(rest(words, taken), small)) {
         (Some(scale), _) => Written::new(taken, format!("{amount} {scale}")),
+        (None, None) if !number.text.contains('.') && loose_cents(rest(words, taken)).is_some() => {
+            let cents = loose_cents(rest(words, taken))?;
+            Written::new(taken + cents.words, format!("{amount}.{}", cents.text))
+        }
         (None, Some(cents)) if !number.text.contains('.') => Written::new(taken + cents.words, format!("{amount}.{}", cents.text)),
         _ => Written::new(taken, amount),
     };
     Some(vec![written])
+}
+
+/// "three and a half": `3.5`.
+fn and_a_half(words: &[&str]) -> Option<Written> {
+    let number = spoken::number(words).filter(|number| !number.ordinal)?;
+    let is_half = matches!(rest(words, number.words), ["and", "a", "half", ..]);
+    is_half.then(|| Written::new(number.words + 3, format!("{}.5", number.value)))
+}
+
+/// "point one": `0.1`.
+fn fraction(words: &[&str]) -> Option<Written> {
+    if word(words, 0) != "point" {
+        return None;
+    }
+    let near = words.get(..words.len().min(REACH))?;
+    let whole: Vec<&str> = std::iter::once("zero").chain(near.iter().copied()).collect();
+    let fraction = spoken::decimal(&whole)?;
+    Some(Written::new(fraction.words - 1, fraction.text))
+}
+
+/// "ten" of "forty two pounds ten", at the end of what is said or before one of a few words.
+fn loose_cents(words: &[&str]) -> Option<Written> {
+    let number = spoken::number(words).filter(|number| !number.ordinal && (10..100).contains(&number.value))?;
+    let ends = matches!(word(words, number.words), "" | "and" | "for" | "please" | "twice" | "each");
+    ends.then(|| Written::new(number.words, number.value.to_string()))
 }
 
 /// "and fifty cents" as the digits behind the point.

@@ -5,16 +5,25 @@
 //! name. What it does not do: understand; rules over words have false alarms, and miss what nobody announced. Who calls it:
 //! [`super::rewrite`].
 
+mod addresses;
+mod announced;
+mod labels;
+mod lists;
+mod names;
 mod numerals;
+mod people;
 mod phrases;
 mod rules;
+mod secrets;
+mod sequences;
+mod spelling;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
+use self::labels::Label;
 pub(super) use self::numerals::is_open;
-use self::phrases::Label;
 use self::rules::Found;
 use super::run::{ending, opening};
 use crate::wire::Seconds;
@@ -37,6 +46,8 @@ pub struct Redaction {
     labels: Vec<Label>,
     /// Numerals of so many digits, whatever they mean.
     numerals: Option<usize>,
+    /// Numerals of so many digits that count and measure nothing.
+    identifying: Option<usize>,
     /// Everything that has a label is told of.
     tells: bool,
 }
@@ -93,31 +104,31 @@ impl Redaction {
     }
 
     fn add(&mut self, value: &str) {
-        let cards = [phrases::CREDIT_CARD, phrases::CREDIT_CARD_EXPIRATION, phrases::CVV];
+        let cards = [labels::CREDIT_CARD, labels::CREDIT_CARD_EXPIRATION, labels::CVV];
         let fewer = |digits: usize, now: Option<usize>| Some(now.map_or(digits, |now| now.min(digits)));
         match value {
             "pci" => self.labels.extend(cards),
             "numbers" => {
                 self.labels.extend(cards);
-                self.labels.push(phrases::SSN);
+                self.labels.push(labels::SSN);
                 self.numerals = fewer(NUMBERS, self.numerals);
             }
             "aggressive_numbers" => self.numerals = fewer(1, self.numerals),
             "pii" => {
                 self.labels.extend(cards);
-                self.labels.push(phrases::SSN);
-                self.labels.extend(phrases::PERSONAL);
-                self.numerals = fewer(NUMBERS, self.numerals);
+                self.labels.push(labels::SSN);
+                self.labels.extend(labels::PERSONAL);
+                self.identifying = Some(NUMBERS);
             }
             label => self
                 .labels
-                .extend(phrases::LABELS.iter().filter(|known| known.eq_ignore_ascii_case(label))),
+                .extend(labels::LABELS.iter().filter(|known| known.eq_ignore_ascii_case(label))),
         }
     }
 
     /// Whether anything is to be redacted.
     pub fn is_on(&self) -> bool {
-        self.numerals.is_some() || !self.labels.is_empty()
+        self.numerals.is_some() || self.identifying.is_some() || !self.labels.is_empty()
     }
 
     /// The words without what is to be redacted. `memory`: of the stream; of interims a copy, which is thrown away.
@@ -134,7 +145,7 @@ impl Redaction {
             .chain(words.iter().map(|word| word.word.clone()))
             .collect();
         let spelled: Vec<&str> = plain.iter().map(String::as_str).collect();
-        let mut finds = rules::find(&spelled, known);
+        let mut finds = rules::find(&spelled);
         finds.retain(|found| found.words.end > known);
         let found = self.found(&finds, &spelled, stage);
         let entities = if self.tells {
@@ -175,10 +186,7 @@ impl Redaction {
         if !self.is_on() {
             return Vec::new();
         }
-        let mut found: Vec<(Found, Label)> = finds
-            .iter()
-            .filter_map(|found| self.label(found, words, stage).map(|label| (found.clone(), label)))
-            .collect();
+        let mut found: Vec<(Found, Label)> = finds.iter().filter_map(|found| self.redacted(found, words, stage)).collect();
         found.sort_by_key(|(found, _)| (found.words.start, std::cmp::Reverse(found.words.end)));
         // What begins within another find becomes part of it.
         found.dedup_by(|(later, _), (earlier, _)| {
@@ -191,27 +199,33 @@ impl Redaction {
         found
     }
 
-    /// Under which label a find is redacted, if it is.
-    fn label(&self, found: &Found, words: &[&str], stage: Stage) -> Option<Label> {
-        if let Some(label) = found.label.filter(|label| self.labels.contains(label)) {
-            return Some(label);
+    /// What is redacted of a find, if anything, and under which label: numerals alone where their number of digits is all that counts.
+    fn redacted(&self, found: &Found, words: &[&str], stage: Stage) -> Option<(Found, Label)> {
+        let mut labels = [found.label, found.also].into_iter().flatten();
+        if let Some(label) = labels.find(|label| self.labels.contains(label)) {
+            return Some((found.clone(), label));
         }
         let digits = found.digits.len();
         if digits == 0 {
             return None;
         }
-        let by_length = self.numerals.is_some_and(|least| digits >= least);
+        let reaches = |least: Option<usize>| least.is_some_and(|least| digits >= least);
+        let by_length = reaches(self.numerals) || reaches(self.identifying) && !found.counts;
         // What follows may say that it is sensitive, or go on with it.
-        let open = stage == Stage::Interim && found.words.end + rules::BEHIND > words.len();
+        let open = stage == Stage::Interim && found.until + rules::BEHIND > words.len();
         let rest = words.get(found.words.end..).unwrap_or_default();
-        let is_last = || rest.iter().all(|word| numerals::is_open(word));
-        let by_form = found.label.is_none_or(|label| phrases::BY_LENGTH.contains(&label));
+        let is_last = || found.goes_on && found.until >= words.len() || rest.iter().all(|word| numerals::is_open(word));
+        let by_form = found.label.is_none_or(|label| labels::BY_LENGTH.contains(&label));
         let goes_on = stage == Stage::Final && by_form && digits >= NUMBERS && is_last();
-        if by_length || open || goes_on {
-            let guess = self.labels.first().copied().filter(|_| !by_length && by_form);
-            return Some(guess.or(found.label).unwrap_or(phrases::NUMERICAL_PII));
+        if !(by_length || open || goes_on) {
+            return None;
         }
-        None
+        let guess = self.labels.first().copied().filter(|_| !by_length && by_form);
+        let numerals = Found {
+            words: found.numerals.clone(),
+            ..found.clone()
+        };
+        Some((numerals, guess.or(found.label).unwrap_or(labels::NUMERICAL_PII)))
     }
 
     /// Up to where words are shown: those at the end of an interim that could turn out to be a part of a number, an address or a name are not.
@@ -219,10 +233,16 @@ impl Redaction {
         if stage != Stage::Interim || !self.is_on() {
             return words.len();
         }
-        let of_words = self.labels.iter().any(|label| phrases::OF_WORDS.contains(label));
+        let of_words = self.labels.iter().any(|label| labels::OF_WORDS.contains(label));
         let held = if of_words { HELD } else { 0 };
         let open = words.iter().rev().take_while(|word| numerals::is_open(word)).count();
-        words.len().saturating_sub(held.max(open)).max(known)
+        let shown = words.len().saturating_sub(held.max(open));
+        let shown = if self.labels.is_empty() {
+            shown
+        } else {
+            rules::open_from(words, shown)
+        };
+        shown.max(known)
     }
 }
 

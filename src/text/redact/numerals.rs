@@ -8,9 +8,11 @@ use std::ops::Range;
 use crate::text::spoken::MONTHS;
 
 /// Words between two numerals of one run.
-const CONNECTORS: [&str; 15] = [
-    "and", "comma", "dash", "dot", "er", "hyphen", "minus", "of", "point", "slash", "space", "the", "then", "uh", "um",
+const CONNECTORS: [&str; 16] = [
+    "and", "comma", "dash", "dot", "er", "erm", "hyphen", "minus", "of", "point", "slash", "space", "the", "then", "uh", "um",
 ];
+/// Those of them between the parts of a date.
+const DATE_CONNECTORS: usize = 3;
 
 const DIGITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
@@ -56,6 +58,12 @@ const BEFORE_PRONOUN: [&str; 14] = [
     "another", "any", "each", "every", "last", "new", "no", "only", "other", "some", "that", "the", "this", "which",
 ];
 
+/// Words before a lone "one" that it numbers.
+const BEFORE_NUMBER: [&str; 8] = ["number", "line", "option", "room", "gate", "unit", "is", "was"];
+
+/// Words behind a "one" that asks to wait.
+const PAUSES: [&str; 6] = ["moment", "sec", "second", "minute", "more", "time"];
+
 /// Numerals in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -71,7 +79,7 @@ pub(super) struct Run {
 
 /// Whether a word at the end of what was heard may turn out to be a part of a number.
 pub(in crate::text) fn is_open(word: &str) -> bool {
-    let begins = matches!(word, "oh" | "o" | "a") || repeated(word).is_some() || ordinal(word).is_some() || MONTHS.contains(&word);
+    let begins = matches!(word, "oh" | "o" | "a" | "one") || repeated(word).is_some() || ordinal(word).is_some() || MONTHS.contains(&word);
     begins || CONNECTORS.contains(&word)
 }
 
@@ -111,12 +119,20 @@ fn run(tokens: &[&str], from: usize) -> Option<Run> {
     let mut end = from;
     let mut at = from;
     while let Some((found, used, month)) = element(tokens, at, end > from && at == end) {
+        // "Four one. One moment."
+        let is_pause = end > from && tokens.get(at) == Some(&"one") && tokens.get(at + 1).is_some_and(|next| PAUSES.contains(next));
+        if is_pause {
+            break;
+        }
         digits.push_str(&found);
         is_date |= month;
         end = at + used;
         // Up to two connectors, if a numeral follows.
         let skipped = |n: &usize| (end..end + n).all(|at| tokens.get(at).is_some_and(|token| CONNECTORS.contains(token)));
-        let next = (0..=2).filter(skipped).find(|n| element(tokens, end + n, *n == 0).is_some());
+        let is_pair = from.checked_sub(1).and_then(|before| tokens.get(before)) == Some(&"between") && tokens.get(end) == Some(&"and");
+        let next = (0..=if is_pair { 0 } else { 2 })
+            .filter(skipped)
+            .find(|n| element(tokens, end + n, *n == 0).is_some());
         let Some(skip) = next else { break };
         at = end + skip;
     }
@@ -135,7 +151,7 @@ fn element(tokens: &[&str], at: usize, follows: bool) -> Option<(String, usize, 
     if matches!(token, "oh" | "o") {
         let next = rest
             .get(1)
-            .is_some_and(|next| !matches!(*next, "oh" | "o") && small(next).is_some());
+            .is_some_and(|next| !matches!(*next, "oh" | "o") && (small(next).is_some() || repeated(next).is_some()));
         let other = rest.get(1).is_some_and(|next| matches!(*next, "oh" | "o")) && rest.get(2).is_some_and(|next| small(next).is_some());
         return (follows || next || other).then(|| ("0".to_owned(), 1, false));
     }
@@ -143,32 +159,90 @@ fn element(tokens: &[&str], at: usize, follows: bool) -> Option<(String, usize, 
         return Some((digits, used, false));
     }
     if MONTHS.contains(&token) {
-        let next = rest.get(1..).unwrap_or_default();
-        let next = if matches!(next.first(), Some(&"the" | &"of")) {
-            next.get(1..).unwrap_or_default()
-        } else {
-            next
-        };
+        let next = behind(tokens, at);
         let is_before = numeral(next).is_some() || next.first().is_some_and(|token| ordinal(token).is_some());
-        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
-        let is_after = follows || before == Some(&"of") && at >= 2 && is_number(tokens.get(at - 2));
+        let is_after = follows || is_day_before(tokens, at);
         return (is_before || is_after).then(|| (String::new(), 1, true));
     }
     let value = ordinal(token)?;
-    let next = rest.get(1).filter(|next| **next != "of").or(rest.get(2));
-    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
-    let before = if before == Some(&"the") {
-        at.checked_sub(2).and_then(|before| tokens.get(before))
-    } else {
-        before
-    };
-    let by_month = [next, before].into_iter().flatten().any(|token| MONTHS.contains(token));
+    let next = behind(tokens, at);
+    let before = before(tokens, at);
+    let by_month = [next.first(), before].into_iter().flatten().any(|token| MONTHS.contains(token));
+    // "The tenth of twenty eight", "the third of the fourth".
+    let of_next = rest.get(1) == Some(&"of")
+        && next
+            .first()
+            .is_some_and(|next| ordinal(next).is_some() || small(next).is_some_and(|next| next >= 20));
+    let of_before = at
+        .checked_sub(1)
+        .and_then(|at| tokens.get(at))
+        .is_some_and(|word| matches!(*word, "of" | "the"))
+        && before.is_some_and(|before| ordinal(before).is_some());
     let used = if rest.get(1) == Some(&"of") && by_month { 2 } else { 1 };
-    by_month.then(|| (value.to_string(), used, false))
+    (by_month || of_next || of_before).then(|| (value.to_string(), used, by_month))
 }
 
-fn is_number(token: Option<&&str>) -> bool {
-    token.is_some_and(|token| small(token).is_some() || ordinal(token).is_some())
+/// The tokens behind one, and behind what may part it from the next in a date.
+fn behind<'t, 'a>(tokens: &'t [&'a str], at: usize) -> &'t [&'a str] {
+    let rest = tokens.get(at + 1..).unwrap_or_default();
+    let skipped = rest
+        .iter()
+        .take(DATE_CONNECTORS)
+        .take_while(|token| is_date_connector(token))
+        .count();
+    rest.get(skipped..).unwrap_or_default()
+}
+
+/// The token before one, and before what may part it from the next in a date.
+fn before<'t, 'a>(tokens: &'t [&'a str], at: usize) -> Option<&'t &'a str> {
+    let before = tokens.get(..at)?;
+    let skipped = before
+        .iter()
+        .rev()
+        .take(DATE_CONNECTORS)
+        .take_while(|token| is_date_connector(token))
+        .count();
+    before.iter().rev().nth(skipped)
+}
+
+fn is_date_connector(token: &str) -> bool {
+    matches!(token, "the" | "of" | "uh" | "um" | "er")
+}
+
+fn is_day_before(tokens: &[&str], at: usize) -> bool {
+    let is_parted = at
+        .checked_sub(1)
+        .and_then(|before| tokens.get(before))
+        .is_some_and(|token| is_date_connector(token));
+    is_parted && before(tokens, at).is_some_and(|token| ordinal(token).is_some() || small(token).is_some())
+}
+
+/// Whether a word is a day of the month, and no unit of time.
+pub(super) fn is_day(word: &str) -> bool {
+    ordinal(word).is_some() && word != "second"
+}
+
+/// Whether a date may begin with the word.
+pub(super) fn is_ordinal(word: &str) -> bool {
+    ordinal(word).is_some() || matches!(word, "twenty" | "thirty") || word.split_once('-').is_some_and(|(_, unit)| ordinal(unit).is_some())
+}
+
+/// Whether a run ends with hundreds or thousands, as amounts do.
+pub(super) fn is_round(words: &[&str], run: &Run) -> bool {
+    run.words
+        .end
+        .checked_sub(1)
+        .and_then(|last| words.get(last))
+        .is_some_and(|last| is_scale(last))
+}
+
+/// Whether a run has hundreds or thousands.
+pub(super) fn is_cardinal(words: &[&str], run: &Run) -> bool {
+    words.get(run.words.clone()).unwrap_or_default().iter().any(|word| is_scale(word))
+}
+
+fn is_scale(word: &str) -> bool {
+    word == "hundred" || scale(word).is_some()
 }
 
 /// One numeral at the beginning of the tokens: its digits and how many tokens it takes.
@@ -275,14 +349,20 @@ fn repeated(token: &str) -> Option<usize> {
 fn is_pronoun(tokens: &[&str], run: Range<usize>) -> bool {
     let before = run.start.checked_sub(1).and_then(|before| tokens.get(before));
     let lone = run.len() == 1 && tokens.get(run.start) == Some(&"one");
-    lone && (before.is_some_and(|before| BEFORE_PRONOUN.contains(before)) || tokens.get(run.end) == Some(&"of"))
+    // "A tough one".
+    let article = run.start.checked_sub(2).and_then(|article| tokens.get(article));
+    let is_word = before.is_some_and(|before| before.chars().count() > 1);
+    let is_kind = is_word
+        && article.is_some_and(|article| matches!(*article, "a" | "the" | "an" | "my" | "his" | "her"))
+        && !before.is_some_and(|before| BEFORE_NUMBER.contains(before));
+    lone && (is_kind || before.is_some_and(|before| BEFORE_PRONOUN.contains(before)) || tokens.get(run.end) == Some(&"of"))
 }
 
 /// "The last four digits", "four of my".
 fn is_count(tokens: &[&str], run: Range<usize>) -> bool {
     let before = run.start.checked_sub(1).and_then(|before| tokens.get(before));
     let after = tokens.get(run.end);
-    let counts = before.is_some_and(|word| matches!(*word, "last" | "first" | "final"));
+    let counts = before.is_some_and(|word| matches!(*word, "last" | "first" | "final" | "next"));
     run.len() == 1 && (counts || after.is_some_and(|word| matches!(*word, "digit" | "digits" | "number" | "numbers" | "letters" | "of")))
 }
 

@@ -1,530 +1,186 @@
-//! Labels of what can be redacted, and the English phrases by which it is known. Names of labels: contract 7.9.
+//! The English phrases by which a number is known.
 //!
-//! What it does not do: look for any of them. Who calls it: [`super::rules`].
+//! What it does not do: look for any of them; see [`super::announced`].
 
 use std::ops::Range;
 
-/// The upper-case name of what is found.
-pub(super) type Label = &'static str;
+use super::labels::{
+    ACCOUNT_NUMBER, BANK_ACCOUNT, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, DRIVER_LICENSE, HEALTHCARE_NUMBER, LOCATION_ADDRESS,
+    LOCATION_ZIP, Label, NUMERICAL_PII, PASSPORT_NUMBER, PASSWORD, PHONE_NUMBER, ROUTING_NUMBER, SSN, VEHICLE_ID,
+};
 
-pub(super) const CREDIT_CARD: Label = "CREDIT_CARD";
-pub(super) const CREDIT_CARD_EXPIRATION: Label = "CREDIT_CARD_EXPIRATION";
-pub(super) const CVV: Label = "CVV";
-pub(super) const SSN: Label = "SSN";
-pub(super) const NUMERICAL_PII: Label = "NUMERICAL_PII";
-pub(super) const PHONE_NUMBER: Label = "PHONE_NUMBER";
-pub(super) const ACCOUNT_NUMBER: Label = "ACCOUNT_NUMBER";
-pub(super) const BANK_ACCOUNT: Label = "BANK_ACCOUNT";
-pub(super) const ROUTING_NUMBER: Label = "ROUTING_NUMBER";
-pub(super) const DRIVER_LICENSE: Label = "DRIVER_LICENSE";
-pub(super) const PASSPORT_NUMBER: Label = "PASSPORT_NUMBER";
-pub(super) const HEALTHCARE_NUMBER: Label = "HEALTHCARE_NUMBER";
-pub(super) const VEHICLE_ID: Label = "VEHICLE_ID";
-pub(super) const PASSWORD: Label = "PASSWORD";
-pub(super) const USERNAME: Label = "USERNAME";
-pub(super) const DOB: Label = "DOB";
-pub(super) const DATE: Label = "DATE";
-pub(super) const DATE_INTERVAL: Label = "DATE_INTERVAL";
-pub(super) const TIME: Label = "TIME";
-pub(super) const AGE: Label = "AGE";
-pub(super) const MONEY: Label = "MONEY";
-pub(super) const PERCENT: Label = "PERCENT";
-pub(super) const LOCATION_ZIP: Label = "LOCATION_ZIP";
-pub(super) const LOCATION_ADDRESS: Label = "LOCATION_ADDRESS";
-pub(super) const IP_ADDRESS: Label = "IP_ADDRESS";
-pub(super) const EMAIL_ADDRESS: Label = "EMAIL_ADDRESS";
-pub(super) const URL: Label = "URL";
-pub(super) const NAME: Label = "NAME";
-
-/// All labels that the rules can find, those of words last.
-pub(super) const LABELS: [Label; 28] = [
-    CREDIT_CARD,
-    CREDIT_CARD_EXPIRATION,
-    CVV,
-    SSN,
-    NUMERICAL_PII,
-    PHONE_NUMBER,
-    ACCOUNT_NUMBER,
-    BANK_ACCOUNT,
-    ROUTING_NUMBER,
-    DRIVER_LICENSE,
-    PASSPORT_NUMBER,
-    HEALTHCARE_NUMBER,
-    VEHICLE_ID,
-    PASSWORD,
-    USERNAME,
-    DOB,
-    DATE,
-    DATE_INTERVAL,
-    TIME,
-    AGE,
-    MONEY,
-    PERCENT,
-    LOCATION_ZIP,
-    LOCATION_ADDRESS,
-    IP_ADDRESS,
-    EMAIL_ADDRESS,
-    URL,
-    NAME,
-];
-
-/// The labels whose words are not numerals, so that they are known only once more has been heard.
-pub(super) const OF_WORDS: [Label; 6] = [USERNAME, PASSWORD, LOCATION_ADDRESS, EMAIL_ADDRESS, URL, NAME];
-
-/// What a number without announcement may be by its length alone, though it is only the beginning of another.
-pub(super) const BY_LENGTH: [Label; 3] = [PHONE_NUMBER, SSN, CREDIT_CARD];
-
-/// What `pii` takes out beside cards and social security numbers.
-pub(super) const PERSONAL: [Label; 19] = [
-    PHONE_NUMBER,
-    ACCOUNT_NUMBER,
-    BANK_ACCOUNT,
-    ROUTING_NUMBER,
-    DRIVER_LICENSE,
-    PASSPORT_NUMBER,
-    HEALTHCARE_NUMBER,
-    VEHICLE_ID,
-    PASSWORD,
-    USERNAME,
-    DOB,
-    AGE,
-    LOCATION_ZIP,
-    LOCATION_ADDRESS,
-    IP_ADDRESS,
-    EMAIL_ADDRESS,
-    URL,
-    NAME,
-    NUMERICAL_PII,
-];
-
-/// A kind of number and the phrases that announce it.
+/// A kind of number and the phrases that announce it. "Number" may follow each of them.
 pub(super) struct Trigger {
-    pub(super) label: Label,
-    /// Digits that it may have.
+    /// `None`: nothing that is redacted, though its last word may be such a phrase too.
+    pub(super) label: Option<Label>,
+    /// Digits that it may have; with letters, digits and letters.
     pub(super) digits: Range<usize>,
     /// Letters may be part of it.
     pub(super) letters: bool,
-    pub(super) phrases: &'static [&'static str],
+    /// Parted by semicolons.
+    pub(super) phrases: &'static str,
 }
 
-pub(super) const TRIGGERS: [Trigger; 15] = [
+const fn digits(label: Label, digits: Range<usize>, phrases: &'static str) -> Trigger {
     Trigger {
-        label: CVV,
-        digits: 3..5,
+        label: Some(label),
+        digits,
         letters: false,
-        phrases: &[
-            "cvv",
-            "c v v",
-            "cvv2",
-            "cvc",
-            "c v c",
-            "security code",
-            "security number",
-            "verification code",
-            "verification number",
-            "verification value",
-            "three digit code",
-            "four digit code",
-            "digit code",
-            "three digits",
-            "three numbers",
-            "digits on the back",
-            "numbers on the back",
-            "number on the back",
-            "code on the back",
-            "back of the card",
-            "back of it",
-            "on the back",
-        ],
-    },
+        phrases,
+    }
+}
+
+const fn letters(label: Label, digits: Range<usize>, phrases: &'static str) -> Trigger {
     Trigger {
-        label: CREDIT_CARD_EXPIRATION,
-        digits: 2..9,
+        label: Some(label),
+        digits,
+        letters: true,
+        phrases,
+    }
+}
+
+/// What says that a code is meant, but not which.
+pub(super) const CODE: &str = "code";
+
+pub(super) static TRIGGERS: [Trigger; 23] = [
+    digits(
+        CVV,
+        3..5,
+        "cvv;c v v;cvv2;cvv code;c v v code;cvc code;c v c code;c v c two;cvc two;cvv two;cv2;c v two;c v 2;c v v two;cvc;c v c;cvn;c v n;csc;c s c;cid;c i d;security code;security number;security digits;\
+         verification code;verification number;verification value;card code;card verification;card security;three digit code;\
+         four digit code;digit code;three digit;three digit number;four digit number;three digits;three numbers;three on the back;four on the front;\
+         last three;last three digits;digits on the back;numbers on the back;number on the back;code on the back;digits on the front;\
+         code on the front;back of the card;back of my card;back of it;on the back;signature strip;by the signature;little number",
+    ),
+    digits(
+        CREDIT_CARD_EXPIRATION,
+        1..9,
+        "expires;expire;expiring;expiration;expiration date;expiry;expiry date;expiry month;expiry year;expires end;exp;exp date;expired;\
+         valid;valid through;valid thru;valid until;valid till;valid to;valid from;good through;good thru;good until;good till;good to;\
+         runs out;end date;start date;issue date;date on the card;date on the front;date on it",
+    ),
+    digits(CREDIT_CARD, 2..20, "card number;long number"),
+    digits(
+        CREDIT_CARD,
+        3..20,
+        "card;cards;credit card;debit card;bank card;payment card;charge card;credit;debit;visa;visa debit;visa electron;mastercard;\
+         master card;amex;american express;discover;diners;diners club;maestro;barclaycard;barclay card;capital one;j c b;jcb;unionpay;\
+         union pay;card ending in;card details;number on the front;across the front;sixteen digits;sixteen digit;fifteen digits;\
+         fifteen digit;long number;long card number;p a n;sixteen numbers",
+    ),
+    digits(
+        SSN,
+        3..10,
+        "ssn;s s n;social;social security;social security card;soc;social sec;socials;full social;tax id;tax i d;taxpayer id;taxpayer i d;\
+         taxpayer identification;tax identification;itin;i t i n;ein;e i n;social insurance;s i n;tax file;t f n",
+    ),
+    letters(
+        SSN,
+        2..12,
+        "national insurance;n i number;ni number;n i;nino;national id;national i d;national identity;national identification;personal identity;\
+         unique taxpayer reference;u t r",
+    ),
+    digits(
+        ROUTING_NUMBER,
+        3..10,
+        "routing;aba;a b a;sort code;sort;transit;institution;b s b;bsb;routing and transit;bank code;branch code",
+    ),
+    letters(
+        BANK_ACCOUNT,
+        3..35,
+        "bank account;checking account;checking;current account;savings;savings account;iban;i b a n;swift;swift code;bic;b i c;\
+         direct debit",
+    ),
+    letters(
+        DRIVER_LICENSE,
+        4..20,
+        "license;licence;driver's license;drivers license;driver license;driver's licence;drivers licence;driver licence;driving licence;\
+         driving license;d l;state id;state i d",
+    ),
+    letters(
+        PASSPORT_NUMBER,
+        4..12,
+        "passport;passport card;travel document;green card;alien registration;alien",
+    ),
+    letters(
+        HEALTHCARE_NUMBER,
+        3..16,
+        "medicare;medicare card;medicaid;medicaid card;medical record;medical records;medical id;medical i d;m r n;mrn;health plan;\
+         health card;health insurance;health care;healthcare;insurance;insurance card;insurance id;insurance i d;nhs;n h s;group;group id;\
+         group i d;prescription;prescription id;patient id;patient i d;patient;chart;r x;rx;bin;hospital;subscriber;subscriber id;\
+         subscriber i d;beneficiary",
+    ),
+    letters(
+        VEHICLE_ID,
+        1..18,
+        "vin;v i n;vehicle identification;chassis;license plate;licence plate;plate;number plate;registration;registration plate;reg;tag;\
+         car registration;car reg;vehicle registration;my plates;plates",
+    ),
+    letters(
+        ACCOUNT_NUMBER,
+        3..35,
+        "account;acct;a c;account id;account i d;account ending;member;member id;member i d;membership;membership id;membership card;\
+         customer;customer id;customer i d;client;client id;policy;policy id;policy i d;order;order id;confirmation;confirmation code;\
+         reference;reference code;ref;my ref;tracking;case;case id;claim;claim id;invoice;ticket;loan;mortgage;id;i d;id card;i d card;\
+         identity card;employee id;employee i d;employee;staff;staff id;badge;badge id;student id;student i d;student;reservation;\
+         reservation code;booking;booking reference;booking code;serial;record locator;locator;p n r;imei;i m e i;meter;library card;\
+         loyalty card;loyalty;rewards;rewards card;frequent flyer;frequent flier;flyer;gift card;sim;sim card;contract;agreement;\
+         docket;incident;crime reference;application;applicant;user number;payroll;pension;investor;portfolio;transaction;\
+         transaction id;wallet;device id;service tag;receipt;delivery;parcel;consignment;permit;enrollment;enrolment;file",
+    ),
+    letters(
+        PASSWORD,
+        1..33,
+        "password;pass word;passcode;pass code;pass phrase;passphrase;pin;pin code;p i n;access code;one time code;one time passcode;\
+         one time password;one time pin;o t p;otp;authentication code;authenticator code;authentication;login code;security pin;\
+         telephone pin;security word;memorable word;memorable information;secret word;secret;unlock code;alarm code;entry code;\
+         door code;gate code;safe code;lock code;puk;p u k;puk code;keypad code;combination;backup code;recovery code;code word;\
+         two factor code;two factor;text code;code you texted me;code you sent me;code you sent;code you texted;activation code",
+    ),
+    letters(
+        PASSWORD,
+        5..10,
+        "verification code;security code;digit code;verification;six digit code;six digit",
+    ),
+    letters(NUMERICAL_PII, 3..13, CODE),
+    digits(
+        PHONE_NUMBER,
+        3..16,
+        "phone;cell;cell phone;cellphone;mobile;mobile phone;telephone;tel;call me at;call me on;call me back at;call me back on;\
+         call back;callback;call back at;call back on;call him on;call her on;call him at;call her at;call us at;call us on;ring me on;\
+         ring me at;ring me back on;reach me at;reach me on;reach him at;reach her at;reached at;reached on;get me on;get me at;\
+         text me at;text me on;text;fax;dial;area code;contact;home number;work number;daytime number;evening number;\
+         office number;landline;land line;home phone;work phone;whatsapp;my number is;his number is;her number is;our number is;\
+         best number;other number;new number;toll free;hotline;pager;emergency contact;next of kin",
+    ),
+    digits(PHONE_NUMBER, 1..7, "extension;ext"),
+    digits(
+        DOB,
+        1..9,
+        "date of birth;dates of birth;birth date;birthdate;birthday;birth day;dob;d o b;d o b's;born;born on;born in;year of birth;\
+         month of birth;day of birth;birth year",
+    ),
+    letters(
+        LOCATION_ZIP,
+        3..10,
+        "zip;zip code;zipcode;zip plus four;postal code;post code;postcode;postal;eircode;pin code of",
+    ),
+    letters(
+        LOCATION_ADDRESS,
+        1..8,
+        "p o box;po box;p.o box;post office box;box number;flat;apartment number;flat number;house number;apartment",
+    ),
+    Trigger {
+        label: None,
+        digits: 1..65,
         letters: false,
-        phrases: &[
-            "expires",
-            "expire",
-            "expiring",
-            "expiration",
-            "expiration date",
-            "expiry",
-            "expiry date",
-            "exp",
-            "exp date",
-            "valid through",
-            "valid thru",
-            "valid until",
-            "valid till",
-            "valid to",
-            "good through",
-            "good thru",
-            "good until",
-            "good till",
-        ],
+        phrases: "birthday card;business card;greeting card;report card;card game;score card;sd card;memory card;graphics card;\
+                  credit score;credit limit;credit rating;credit check;error code;error;promo code;promotion code;discount code;voucher code;\
+                  coupon code;dress code;country code;product code;bar code;barcode;qr code;colour code;color code;social media;social life;social event;social club;social housing;social distancing;\
+                  social worker;social workers;social services;social care;phone bill;phone plan;social security office;\
+                  social security check;social security payment;social security benefits;in order;in case;just in case;in that case;\
+                  card machine;card reader;cards on;account manager;accounts payable;customer service;insurance company;insurance premium;\
+                  text message;text messages;password reset;ticket price;group of;file size;pin badge",
     },
-    Trigger {
-        label: CREDIT_CARD,
-        digits: 2..20,
-        letters: false,
-        phrases: &[
-            "card",
-            "card number",
-            "cards",
-            "credit card",
-            "debit card",
-            "credit",
-            "debit",
-            "visa",
-            "mastercard",
-            "master card",
-            "amex",
-            "american express",
-            "discover",
-            "card ending in",
-            "number on the front",
-            "sixteen digits",
-            "sixteen digit number",
-            "long number",
-        ],
-    },
-    Trigger {
-        label: SSN,
-        digits: 3..10,
-        letters: false,
-        phrases: &[
-            "ssn",
-            "s s n",
-            "social",
-            "social security",
-            "social security number",
-            "social number",
-            "socials",
-            "tax id",
-            "tax i d",
-            "taxpayer id",
-            "taxpayer identification number",
-            "itin",
-        ],
-    },
-    Trigger {
-        label: ROUTING_NUMBER,
-        digits: 3..10,
-        letters: false,
-        phrases: &["routing", "routing number", "aba", "a b a", "sort code", "transit number"],
-    },
-    Trigger {
-        label: BANK_ACCOUNT,
-        digits: 3..35,
-        letters: true,
-        phrases: &[
-            "bank account",
-            "bank account number",
-            "checking account",
-            "checking account number",
-            "checking",
-            "savings",
-            "savings account",
-            "savings account number",
-            "iban",
-            "i b a n",
-        ],
-    },
-    Trigger {
-        label: DRIVER_LICENSE,
-        digits: 2..20,
-        letters: true,
-        phrases: &[
-            "license",
-            "licence",
-            "license number",
-            "licence number",
-            "driver's license",
-            "drivers license",
-            "driving licence",
-            "driver's license number",
-            "drivers license number",
-            "license is",
-        ],
-    },
-    Trigger {
-        label: PASSPORT_NUMBER,
-        digits: 2..12,
-        letters: true,
-        phrases: &["passport", "passport number"],
-    },
-    Trigger {
-        label: HEALTHCARE_NUMBER,
-        digits: 2..16,
-        letters: true,
-        phrases: &[
-            "medicare",
-            "medicare number",
-            "medicaid",
-            "medicaid number",
-            "medical record",
-            "medical record number",
-            "m r n",
-            "mrn",
-            "health plan",
-            "health plan number",
-            "insurance number",
-            "insurance id",
-            "insurance i d",
-            "nhs number",
-            "group number",
-            "prescription number",
-        ],
-    },
-    Trigger {
-        label: VEHICLE_ID,
-        digits: 1..18,
-        letters: true,
-        phrases: &[
-            "vin",
-            "vin number",
-            "v i n",
-            "vehicle identification number",
-            "license plate",
-            "licence plate",
-            "plate number",
-            "plate",
-            "number plate",
-            "registration number",
-            "tag number",
-        ],
-    },
-    Trigger {
-        label: ACCOUNT_NUMBER,
-        digits: 3..35,
-        letters: true,
-        phrases: &[
-            "account",
-            "account number",
-            "acct",
-            "member number",
-            "member id",
-            "member i d",
-            "membership",
-            "membership number",
-            "customer number",
-            "customer id",
-            "policy",
-            "policy number",
-            "order number",
-            "confirmation number",
-            "confirmation code",
-            "confirmation",
-            "reference number",
-            "reference",
-            "tracking number",
-            "tracking",
-            "case number",
-            "claim number",
-            "claim",
-            "invoice number",
-            "ticket number",
-            "loan number",
-            "id number",
-            "i d number",
-            "employee id",
-            "employee number",
-            "student id",
-            "reservation number",
-            "booking number",
-            "booking reference",
-            "serial number",
-        ],
-    },
-    Trigger {
-        label: PASSWORD,
-        digits: 1..33,
-        letters: true,
-        phrases: &[
-            "password",
-            "pass word",
-            "passcode",
-            "pass code",
-            "pin",
-            "pin number",
-            "pin code",
-            "access code",
-            "one time code",
-        ],
-    },
-    Trigger {
-        label: PHONE_NUMBER,
-        digits: 3..16,
-        letters: false,
-        phrases: &[
-            "phone",
-            "phone number",
-            "cell",
-            "cell phone",
-            "cell number",
-            "mobile",
-            "mobile number",
-            "telephone",
-            "telephone number",
-            "call me at",
-            "call me on",
-            "call me back at",
-            "call back number",
-            "callback number",
-            "reach me at",
-            "reached at",
-            "text me at",
-            "fax",
-            "fax number",
-            "dial",
-            "extension",
-            "area code",
-            "contact number",
-            "home number",
-            "work number",
-            "my number is",
-        ],
-    },
-    Trigger {
-        label: DOB,
-        digits: 1..9,
-        letters: false,
-        phrases: &[
-            "date of birth",
-            "birth date",
-            "birthdate",
-            "birthday",
-            "dob",
-            "d o b",
-            "born",
-            "born on",
-            "born in",
-            "year of birth",
-        ],
-    },
-    Trigger {
-        label: LOCATION_ZIP,
-        digits: 3..10,
-        letters: true,
-        phrases: &["zip", "zip code", "postal code", "postcode", "post code", "zipcode"],
-    },
-];
-
-/// Words right behind a number that say what it counts.
-pub(super) const UNITS: [(&[&str], Option<Label>); 13] = [
-    (
-        &["dollars", "dollar", "cents", "bucks", "euros", "euro", "pounds", "quid"],
-        Some(MONEY),
-    ),
-    (&["percent", "per cent"], Some(PERCENT)),
-    (&["years old", "year old", "years of age"], Some(AGE)),
-    (
-        &["am", "pm", "a m", "p m", "o'clock", "oclock", "in the morning", "in the evening"],
-        Some(TIME),
-    ),
-    (&["in the afternoon", "at night"], Some(TIME)),
-    (
-        &["seconds", "minutes", "minute", "hours", "hour", "days", "day", "weeks"],
-        Some(DATE_INTERVAL),
-    ),
-    (&["week", "months", "month", "years", "year", "business days"], Some(DATE_INTERVAL)),
-    (
-        &["items", "item", "times", "people", "persons", "cards", "accounts", "calls", "kids"],
-        None,
-    ),
-    (
-        &["children", "boxes", "orders", "tickets", "charges", "payments", "miles", "pieces"],
-        None,
-    ),
-    (
-        &["bedrooms", "bedroom", "copies", "units", "nights", "guests", "passengers", "bags"],
-        None,
-    ),
-    (&["digits", "digit", "numbers", "letters", "degrees", "feet", "inches"], None),
-    (
-        &["percentage points", "megabytes", "gigabytes", "minutes ago", "star", "stars"],
-        None,
-    ),
-    (&["of them", "of us", "of those", "of these", "more", "other", "others"], None),
-];
-
-pub(super) const STREETS: [&str; 27] = [
-    "alley",
-    "avenue",
-    "ave",
-    "boulevard",
-    "blvd",
-    "circle",
-    "close",
-    "court",
-    "crescent",
-    "drive",
-    "highway",
-    "hill",
-    "lane",
-    "loop",
-    "parkway",
-    "pike",
-    "place",
-    "plaza",
-    "road",
-    "route",
-    "square",
-    "street",
-    "terrace",
-    "trail",
-    "walk",
-    "way",
-    "broadway",
-];
-
-/// What may follow an address and belongs to it, before a number.
-pub(super) const SUITES: [&str; 7] = ["apartment", "apt", "suite", "unit", "floor", "room", "flat"];
-
-pub(super) const TOP_LEVELS: [&str; 15] = [
-    "com", "org", "net", "edu", "gov", "co", "io", "uk", "us", "info", "biz", "me", "de", "ca", "ai",
-];
-
-/// Phrases behind which a name comes.
-pub(super) const NAME_PHRASES: [&str; 24] = [
-    "my name is",
-    "name's",
-    "name is",
-    "my name's",
-    "first name is",
-    "last name is",
-    "surname is",
-    "middle name is",
-    "maiden name is",
-    "maiden name",
-    "under the name",
-    "under the name of",
-    "speaking with",
-    "speaking to",
-    "i am called",
-    "they call me",
-    "you can call me",
-    "on behalf of",
-    "mister",
-    "mr",
-    "mrs",
-    "ms",
-    "miss",
-    "doctor",
-];
-
-/// Words that are no names, though a phrase of [`NAME_PHRASES`] stands before.
-pub(super) const NO_NAMES: [&str; 65] = [
-    "a", "about", "an", "and", "any", "are", "as", "at", "because", "but", "can", "correct", "could", "did", "do", "first", "for", "from",
-    "had", "has", "have", "he", "how", "i", "i'm", "in", "is", "it", "it's", "last", "me", "middle", "my", "name", "no", "not", "of",
-    "okay", "on", "or", "our", "please", "said", "says", "she", "so", "spelled", "that", "the", "there", "they", "this", "to", "today",
-    "told", "us", "was", "we", "what", "will", "with", "would", "yes", "you", "your",
-];
-
-/// Names after [`NAME_PHRASES`] have at most this many words.
-pub(super) const NAME_WORDS: usize = 3;
-
-/// Words that cannot be part of the left side of an e-mail address.
-pub(super) const NO_MAILBOX: [&str; 24] = [
-    "a", "address", "an", "and", "at", "email", "e-mail", "for", "gmail", "is", "it", "it's", "its", "mail", "me", "my", "on", "or",
-    "reach", "the", "that's", "to", "was", "write",
+    letters(ACCOUNT_NUMBER, 4..35, "u p s;fedex;tracking code;parcel number;waybill"),
 ];

@@ -1,315 +1,508 @@
 //! What a run of numerals, or a few words, stands for: rules over the words around. English.
 //!
-//! The nearest phrase before that says what comes ("my card number is") decides, then one right behind ("is my card number"), then the
-//! shape of the number alone, then what was spoken of before.
+//! The nearest phrase before that says what comes ("my card number is") decides, then one right behind ("is my card number"), then what
+//! the numerals before or behind it are with nothing but remarks between, then what was spoken of before, then the shape of the number alone.
 
 use std::ops::Range;
 
-use super::numerals::{self, Run};
-use super::phrases::{
-    CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DATE, DOB, EMAIL_ADDRESS, IP_ADDRESS, LOCATION_ADDRESS, LOCATION_ZIP, Label, NAME,
-    NAME_PHRASES, NAME_WORDS, NO_MAILBOX, NO_NAMES, PASSWORD, PHONE_NUMBER, SSN, STREETS, SUITES, TOP_LEVELS, TRIGGERS, Trigger, UNITS,
-    URL, USERNAME,
+use super::addresses;
+use super::announced::{self, Announcement, Hit, Size};
+use super::labels::{
+    AGE, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DATE, DOB, IP_ADDRESS, LOCATION_ADDRESS, LOCATION_ZIP, Label, PASSWORD, PHONE_NUMBER,
+    SSN,
 };
+use super::lists::{FILLERS, REMARKS, UNITS};
+use super::names;
+use super::numerals::{self, Run};
+use super::phrases::Trigger;
+use super::secrets;
+use super::sequences;
+use super::spelling::{self, Spelled};
+use crate::text::spoken::MONTHS;
 
 /// Words before a run in which a phrase may announce it, back to the run before.
 const BEFORE: usize = 14;
 /// Words behind a run in which a phrase may say what it was.
-pub(super) const BEHIND: usize = 8;
+pub(super) const BEHIND: usize = 10;
+/// Remarks between a number and what says what it was.
+const REMARKS_BEHIND: usize = 4;
+/// Years that people reach.
+const OLDEST: u8 = 120;
+/// Words of a year: "two thousand and twenty one".
+const YEAR: usize = 5;
+/// Words of a phrase.
+const PHRASE: usize = 5;
 /// Words over which a number goes on in parts, with questions and remarks between them.
-const ARMED: usize = 30;
+pub(super) const ARMED: usize = 30;
 /// Words on either side of a run that may be one code with it; hours may be spelled without an end.
 const SPELLED: usize = 64;
+
+/// Words at the end of an interim that may be spelled and go on.
+const OPEN: usize = 64;
 
 /// Something found in the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// Which words.
     pub(super) words: Range<usize>,
+    /// Those that are numerals.
+    pub(super) numerals: Range<usize>,
     /// What it is; `None`: a numeral of no special meaning.
     pub(super) label: Option<Label>,
+    /// What it is as well: a pin of a card.
+    pub(super) also: Option<Label>,
     /// Its digits, or none.
     pub(super) digits: String,
+    /// It counts or measures something: an amount, a year.
+    pub(super) counts: bool,
+    /// Numerals follow, with nothing but remarks between.
+    pub(super) goes_on: bool,
+    /// Where what it is a part of ends.
+    pub(super) until: usize,
 }
 
-/// Everything in the words that does not end before `known`. A word may be part of several finds, such as a numeral in an address.
-pub(super) fn find(words: &[&str], known: usize) -> Vec<Found> {
-    let runs = numerals::runs(words);
-    let new = runs.iter().position(|run| run.words.end > known).unwrap_or(runs.len());
-    let numbers = (new..runs.len()).filter_map(|index| number(words, &runs, index));
-    numbers.chain(of_words(words)).collect()
-}
-
-/// What the run of an index is.
-fn number(words: &[&str], runs: &[Run], index: usize) -> Option<Found> {
-    let run = runs.get(index)?;
-    let count = run.digits.len();
-    let found = |words: Range<usize>, label: Option<Label>| {
-        Some(Found {
+impl Found {
+    /// Words that are not a number.
+    pub(super) fn of_words(label: Label, words: Range<usize>) -> Self {
+        Self {
+            until: words.end,
+            goes_on: false,
+            numerals: words.clone(),
             words,
-            label,
-            digits: run.digits.clone(),
-        })
+            label: Some(label),
+            also: None,
+            digits: String::new(),
+            counts: false,
+        }
+    }
+}
+
+/// Some words and what is seen in them at once.
+pub(super) struct Said<'a> {
+    pub(super) words: &'a [&'a str],
+    pub(super) runs: Vec<Run>,
+    pub(super) spelled: Vec<Spelled>,
+    pub(super) hits: Vec<Hit>,
+}
+
+/// How it is known what a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// It counts something, or is part of an address.
+    Unit,
+    Before,
+    Behind,
+    /// By its form, or not at all.
+    Form,
+}
+
+/// A number and how it is known what it is.
+pub(super) struct Number {
+    pub(super) found: Found,
+    pub(super) by: By,
+    pub(super) trigger: Option<&'static Trigger>,
+    pub(super) is_code: bool,
+}
+
+/// Everything in the words. A word may be part of several finds, such as a numeral in an address.
+pub(super) fn find(words: &[&str]) -> Vec<Found> {
+    let runs = numerals::runs(words);
+    let said = Said {
+        words,
+        spelled: spelling::spelled(words, &runs),
+        hits: announced::hits(words),
+        runs,
     };
-    let plain = found(run.words.clone(), None);
-    if run.is_count {
-        return plain;
-    }
-    if let Some((label, more)) = unit(words, run) {
-        return found(run.words.start..run.words.end + more, label);
-    }
-    if let Some(end) = street(words, runs, index) {
-        return found(run.words.start..end, Some(LOCATION_ADDRESS));
-    }
-    let code = with_letters(words, runs, index);
-    let length = (code.end - code.start).max(count);
-    let others = runs.get(..index).unwrap_or_default().iter().rev().filter(|other| !other.is_count);
-    let previous = others.map(|other| other.words.end).find(|end| *end <= code.start).unwrap_or(0);
-    let from = code.start.saturating_sub(BEFORE).max(previous);
-    if let Some((end, trigger)) = announced(words, from..run.words.start, count, length) {
-        let code = code.start.max(end)..code.end;
-        return found(if trigger.letters { code } else { run.words.clone() }, Some(trigger.label));
-    }
-    if let Some(trigger) = said_behind(words, runs, index, &code, length) {
-        return found(if trigger.letters { code } else { run.words.clone() }, Some(trigger.label));
-    }
-    if let Some(label) = goes_on(words, run, length) {
-        return found(run.words.clone(), Some(label));
-    }
-    found(run.words.clone(), shape(words, run))
-}
-
-/// A number in parts goes on, with remarks between them; none of the parts is a single digit, or nearly all of it.
-fn goes_on(words: &[&str], run: &Run, length: usize) -> Option<Label> {
-    let count = run.digits.len();
-    if !(2..=8).contains(&count) {
-        return None;
-    }
-    let from = run.words.start.saturating_sub(ARMED);
-    let (_, trigger) = announced(words, from..run.words.start, count.max(3), length)?;
-    match trigger.label {
-        // Behind the number of a card comes its date.
-        CREDIT_CARD if run.is_date => Some(CREDIT_CARD_EXPIRATION),
-        CVV | CREDIT_CARD_EXPIRATION | DOB | LOCATION_ZIP => None,
-        label => Some(label),
-    }
-}
-
-/// What is counted, and how many words that takes.
-fn unit(words: &[&str], run: &Run) -> Option<(Option<Label>, usize)> {
-    let rest = words.get(run.words.end..)?;
-    let starts = |phrase: &str| {
-        let count = phrase.split(' ').count();
-        let same = phrase.split(' ').zip(rest).all(|(a, b)| a == *b);
-        (same && rest.len() >= count).then_some(count)
-    };
-    UNITS.iter().find_map(|(phrases, label)| {
-        let count = phrases.iter().filter_map(|phrase| starts(phrase)).max()?;
-        Some((*label, if label.is_some() { count } else { 0 }))
-    })
-}
-
-/// The end of a street address that begins with the run, with the flat if one follows.
-fn street(words: &[&str], runs: &[Run], index: usize) -> Option<usize> {
-    let run = runs.get(index).filter(|run| !run.is_date)?;
-    let behind = words.get(run.words.end..words.len().min(run.words.end + 5))?;
-    let is_plain = |word: &&&str| word.chars().all(|c| c.is_alphabetic() || c == '\'') && !NO_NAMES.contains(*word);
-    let named = behind.iter().take_while(is_plain);
-    // "Five way" needs a name between, "twelve broadway" does not.
-    let is_kind = |(n, word): &(usize, &&str)| STREETS.contains(*word) && (*n > 0 || **word == "broadway");
-    let kind = named.enumerate().find(is_kind).map(|(n, _)| n)?;
-    let end = run.words.end + kind + 1;
-    let suite = words.get(end).is_some_and(|word| SUITES.contains(word));
-    let flat = runs.get(index + 1).filter(|next| suite && next.words.start == end + 1);
-    Some(flat.map_or(end, |flat| flat.words.end))
-}
-
-/// The trigger whose phrase ends nearest to the end of a range, the longest of those, and where it ends. `length`: characters of the
-/// number with its letters.
-fn announced(words: &[&str], range: Range<usize>, digits: usize, length: usize) -> Option<(usize, &'static Trigger)> {
-    let from = range.start;
-    let words = words.get(range)?;
-    let phrases = TRIGGERS
-        .iter()
-        .flat_map(|trigger| trigger.phrases.iter().map(move |phrase| (trigger, *phrase)));
-    let placed = phrases.filter_map(|(trigger, phrase)| Some((last_end(words, phrase)?, phrase.len(), trigger)));
-    placed
-        .filter(|(_, _, trigger)| trigger.digits.contains(if trigger.letters { &length } else { &digits }))
-        .max_by_key(|(end, length, _)| (*end, *length))
-        .map(|(end, _, trigger)| (from + end, trigger))
-}
-
-/// Where a phrase occurs last: the index behind it.
-fn last_end(words: &[&str], phrase: &str) -> Option<usize> {
-    let count = phrase.split(' ').count();
-    let starts = 0..(words.len() + 1).saturating_sub(count);
-    let is_there = |start: &usize| phrase.split(' ').zip(words.iter().skip(*start)).all(|(a, b)| a == *b);
-    starts.rev().find(is_there).map(|start| start + count)
-}
-
-/// Whether a phrase stands at the end of the words.
-fn ends_with(words: &[&str], phrase: &str) -> bool {
-    let last = words.len().checked_sub(phrase.split(' ').count());
-    last.and_then(|last| words.get(last..))
-        .is_some_and(|last| phrase.split(' ').eq(last.iter().copied()))
-}
-
-/// "… is my card number".
-fn said_behind(words: &[&str], runs: &[Run], index: usize, code: &Range<usize>, length: usize) -> Option<&'static Trigger> {
-    let run = runs.get(index)?;
-    let next = runs.get(index + 1..).unwrap_or_default().iter();
-    let next = next
-        .filter(|next| !next.is_count && next.words.start >= code.end)
-        .map(|next| next.words.start)
-        .next();
-    let end = next.unwrap_or(words.len()).min(code.end + BEHIND);
-    let first = words.get(code.end)?;
-    let says = ["is", "was", "are", "as", "for", "on", "that's", "that", "it's", "would"].contains(first);
-    if !says {
-        return None;
-    }
-    announced(words, code.end..end, run.digits.len(), length).map(|(_, trigger)| trigger)
-}
-
-/// What a number is by its length and form.
-fn shape(words: &[&str], run: &Run) -> Option<Label> {
-    let spoken = words.get(run.words.clone()).unwrap_or_default();
-    let dots = spoken.iter().filter(|word| **word == "dot").count();
-    if dots == 3 {
-        return Some(IP_ADDRESS);
-    }
-    if run.is_date {
-        return Some(DATE);
-    }
-    match run.digits.len() {
-        12..=19 => Some(CREDIT_CARD),
-        9 => Some(SSN),
-        10 => Some(PHONE_NUMBER),
-        11 if run.digits.starts_with('1') => Some(PHONE_NUMBER),
-        7 if spoken.len() >= 4 => Some(PHONE_NUMBER),
-        _ => None,
-    }
-}
-
-/// The run with the letters and further numerals beside it.
-fn with_letters(words: &[&str], runs: &[Run], index: usize) -> Range<usize> {
-    let run = runs.get(index).map(|run| run.words.clone()).unwrap_or_default();
-    let is_one = |word: &&str| word.chars().count() == 1 && word.chars().all(char::is_alphabetic);
-    let is_letter = |at: usize| words.get(at).is_some_and(|word| is_one(word) || *word == "oh");
-    let (mut start, mut end) = (run.start, run.end);
-    let mut before = runs.get(..index).unwrap_or_default().iter().rev().peekable();
-    while run.start - start < SPELLED {
-        if start > 0 && is_letter(start - 1) {
-            start -= 1;
-        } else if let Some(numeral) = before.next_if(|other| other.words.end >= start) {
-            start = start.min(numeral.words.start);
-        } else {
-            break;
-        }
-    }
-    let mut behind = runs.get(index + 1..).unwrap_or_default().iter().peekable();
-    while end - run.end < SPELLED {
-        if is_letter(end) {
-            end += 1;
-        } else if let Some(numeral) = behind.next_if(|other| other.words.start <= end) {
-            end = end.max(numeral.words.end);
-        } else {
-            break;
-        }
-    }
-    start..end
-}
-
-/// Names, addresses of the network, passwords.
-fn of_words(words: &[&str]) -> Vec<Found> {
-    let mut found = Vec::new();
-    for at in 0..words.len() {
-        let one = mail_or_site(words, at).or_else(|| secret(words, at)).or_else(|| name(words, at));
-        if let Some((label, words)) = one {
-            found.push(Found {
-                words,
-                label: Some(label),
-                digits: String::new(),
-            });
-        }
-    }
+    let mut numbers: Vec<Number> = (0..said.runs.len()).filter_map(|index| said.number(index)).collect();
+    sequences::join(&said, &mut numbers);
+    let mut found: Vec<Found> = numbers
+        .into_iter()
+        .flat_map(|number| said.parts(said.whole(number.found)))
+        .collect();
+    found.extend(said.hits.iter().filter_map(|hit| said.lone_part(hit)));
+    found.extend(addresses::find(&said));
+    found.extend(names::find(&said));
+    found.extend(secrets::find(&said));
     found
 }
 
-/// An e-mail or web address whose last "dot" stands at an index.
-fn mail_or_site(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
-    let is_last_dot = words.get(at) == Some(&"dot") && words.get(at + 1).is_some_and(|word| TOP_LEVELS.contains(word));
-    if !is_last_dot || words.get(at + 2) == Some(&"dot") {
-        return None;
-    }
-    let mut end = at + 2;
-    // Back over the names of the host.
-    let mut start = at.checked_sub(1)?;
-    while start >= 2 && words.get(start - 1) == Some(&"dot") {
-        start -= 2;
-    }
-    let spelled = |at: usize| words.get(at).is_some_and(|word| word.chars().count() == 1);
-    while start > 0 && spelled(start) && (spelled(start - 1)) {
-        start -= 1;
-    }
-    let two_words = start >= 2 && words.get(start - 1) != Some(&"at") && words.get(start - 2) == Some(&"at");
-    if two_words {
-        start -= 1;
-    }
-    if start >= 2 && words.get(start - 1) == Some(&"at") {
-        let mailbox = mailbox(words, start - 1);
-        return Some((EMAIL_ADDRESS, mailbox..end));
-    }
-    while words.get(end) == Some(&"slash") && end + 1 < words.len() {
-        end += 2;
-    }
-    // A host of several words is known by its beginning.
-    let back = start.saturating_sub(6);
-    let web = ["w w w dot", "www dot"].iter();
-    let web = web.filter_map(|web| Some(back + last_end(words.get(back..start)?, web)? - web.split(' ').count()));
-    Some((URL, web.min().unwrap_or(start)..end))
-}
-
-/// The beginning of what stands before the "at" of an e-mail address.
-fn mailbox(words: &[&str], at: usize) -> usize {
-    let mut start = at;
-    while start > 0 && at - start < 8 {
-        let Some(word) = words.get(start - 1) else { break };
-        if NO_MAILBOX.contains(word) && word.chars().count() > 1 {
-            break;
-        }
-        start -= 1;
-    }
-    start
-}
-
-/// A password or user name right behind what announces it.
-fn secret(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
-    let before = words.get(..at)?;
-    let ends = |phrase: &&str| ends_with(before, phrase);
-    let label = if ["password is", "passcode is", "passphrase is"].iter().any(&ends) {
-        PASSWORD
-    } else if ["username is", "user name is", "user id is", "login is", "log in is"]
+/// Where what is spelled, or was announced, begins that goes on over an index or up to it; that index if nothing does.
+pub(super) fn open_from(words: &[&str], index: usize) -> usize {
+    let near = words.len().saturating_sub(OPEN);
+    let last = words.get(near..).unwrap_or_default();
+    let runs = numerals::runs(last);
+    let spelled = spelling::spelled(last, &runs);
+    let open = spelled
         .iter()
-        .any(ends)
-    {
-        USERNAME
-    } else {
-        return None;
-    };
-    let is_part = |word: &&&str| !NO_NAMES.contains(*word) || word.chars().count() == 1;
-    let count = words.get(at..)?.iter().take(8).take_while(is_part).count();
-    (count > 0).then_some((label, at..at + count))
+        .find(|spelled| spelled.letters() > 0 && near + spelled.words.end >= index)
+        .map(|spelled| near + spelled.words.start);
+    index.min(open.unwrap_or(index))
 }
 
-/// A name right behind what announces it.
-fn name(words: &[&str], at: usize) -> Option<(Label, Range<usize>)> {
-    let before = words.get(at.saturating_sub(4)..at)?;
-    let announced = NAME_PHRASES.iter().any(|phrase| ends_with(before, phrase));
-    if !announced {
-        return None;
+impl<'a> Said<'a> {
+    /// The word at an index, or nothing.
+    pub(super) fn word(&self, at: usize) -> &'a str {
+        self.words.get(at).copied().unwrap_or_default()
     }
-    let is_name = |word: &&&str| word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '-')) && !NO_NAMES.contains(*word);
-    let count = words.get(at..)?.iter().take(NAME_WORDS).take_while(is_name).count();
-    (count > 0).then_some((NAME, at..at + count))
+
+    /// Whether a phrase stands right before an index.
+    pub(super) fn ends_with(&self, end: usize, phrase: &str) -> bool {
+        self.start_of(end, phrase).is_some()
+    }
+
+    /// Where a phrase begins that stands right before an index.
+    pub(super) fn start_of(&self, end: usize, phrase: &str) -> Option<usize> {
+        let mut start = end;
+        for word in phrase.rsplit(' ') {
+            start = start.checked_sub(1)?;
+            let said = self.word(start);
+            if said != word {
+                return None;
+            }
+        }
+        Some(start)
+    }
+
+    /// Whether a word is part of a numeral.
+    pub(super) fn is_numeral(&self, at: usize) -> bool {
+        self.run_at(at).is_some()
+    }
+
+    /// The run that a word is part of.
+    pub(super) fn run_at(&self, at: usize) -> Option<&Run> {
+        let next = self.runs.partition_point(|run| run.words.end <= at);
+        self.runs.get(next).filter(|run| run.words.contains(&at))
+    }
+
+    /// What is spelled where a word is.
+    pub(super) fn spelled_at(&self, at: usize) -> Option<&Spelled> {
+        let next = self.spelled.partition_point(|spelled| spelled.words.end <= at);
+        self.spelled.get(next).filter(|spelled| spelled.words.contains(&at))
+    }
+
+    /// What the run of an index is.
+    fn number(&self, index: usize) -> Option<Number> {
+        let run = self.runs.get(index)?;
+        let number = |words: Range<usize>, label: Option<Label>, by: By| Number {
+            found: Found {
+                until: words.end,
+                goes_on: false,
+                words,
+                numerals: run.words.clone(),
+                label,
+                also: None,
+                digits: run.digits.clone(),
+                counts: by == By::Unit,
+            },
+            by,
+            trigger: None,
+            is_code: false,
+        };
+        if run.is_count || self.is_in_phrase(run) {
+            return Some(number(run.words.clone(), None, By::Unit));
+        }
+        if let Some((label, more)) = self.unit(run) {
+            return Some(number(run.words.start..run.words.end + more, label, By::Unit));
+        }
+        if let Some(words) = addresses::street(self, index) {
+            return Some(number(words, Some(LOCATION_ADDRESS), By::Unit));
+        }
+        let code = self.code(run);
+        let size = self.size(run);
+        let others = self
+            .runs
+            .get(..index)
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .filter(|other| !other.is_count && !self.is_in_phrase(other));
+        let previous = others.map(|other| other.words.end).find(|end| *end <= code.start).unwrap_or(0);
+        let from = code.start.saturating_sub(BEFORE).max(previous);
+        // "R x" may be a phrase, and the beginning of a code.
+        let before = || {
+            let said = |end: usize| announced::announced(&self.hits, self.words, from..end, size);
+            said(code.start).or_else(|| said(run.words.start)).map(|it| (it, By::Before))
+        };
+        let behind = || self.said_behind(index, &code, size).map(|it| (it, By::Behind));
+        let said = before().or_else(behind);
+        // "The code … is on the back".
+        let is_code = said.as_ref().is_some_and(|(said, by)| said.is_code && *by == By::Before);
+        let said = if is_code { behind().or(said) } else { said };
+        if let Some((said, by)) = said {
+            let start = if by == By::Before { code.start.max(said.end) } else { code.start };
+            let code = self.with_word(&said, start)..code.end;
+            let words = if said.trigger.letters { code } else { run.words.clone() };
+            let mut known = number(words, said.trigger.label, by);
+            known.found.also = said.also;
+            known.trigger = Some(said.trigger);
+            known.is_code = said.is_code;
+            return Some(known);
+        }
+        let label = self.goes_on(run, size).or_else(|| self.shape(run, &code));
+        let mut plain = number(run.words.clone(), label, By::Form);
+        let by_letters = self
+            .spelled_at(run.words.start)
+            .is_some_and(|spelled| spelled.letters() > 0 && addresses::shape(&spelled.text) == label);
+        if label.is_some() && by_letters {
+            plain.found.words = code;
+        }
+        plain.found.counts = label.is_none() && (size.digits < 8 && numerals::is_cardinal(self.words, run) || self.is_year(run));
+        Some(plain)
+    }
+
+    /// "C v two", "three digit code".
+    fn is_in_phrase(&self, run: &Run) -> bool {
+        let from = self.hits.partition_point(|hit| hit.words.end < run.words.end);
+        let near = self
+            .hits
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|hit| hit.words.end <= run.words.end + PHRASE);
+        near.into_iter()
+            .any(|hit| hit.words.start <= run.words.start && hit.words.len() > run.words.len())
+    }
+
+    /// The size of a run, with the letters beside it.
+    pub(super) fn size(&self, run: &Run) -> Size {
+        let digits = run.digits.len();
+        let spelled = self.spelled_at(run.words.start).map_or(0, |spelled| spelled.text.chars().count());
+        Size {
+            digits,
+            length: spelled.max(digits),
+            is_amount: digits < 6 && numerals::is_round(self.words, run) || self.is_year(run),
+        }
+    }
+
+    /// The run with the letters and further numerals beside it.
+    fn code(&self, run: &Run) -> Range<usize> {
+        let Some(spelled) = self.spelled_at(run.words.start) else {
+            return run.words.clone();
+        };
+        let start = spelled.words.start.max(run.words.start.saturating_sub(SPELLED));
+        start..spelled.words.end.min(run.words.end + SPELLED).max(run.words.end)
+    }
+
+    /// The beginning of a licence with a name in it: "smith seven five three".
+    fn with_word(&self, said: &Announcement, start: usize) -> usize {
+        let is_licence = said.trigger.label == Some(super::labels::DRIVER_LICENSE);
+        let before = start.saturating_sub(1);
+        let is_word = before >= said.end && names::is_word(self.word(before)) && !matches!(self.word(before), "number" | "it's" | "is");
+        if is_licence && is_word { before } else { start }
+    }
+
+    /// A number in parts goes on, with remarks between them; none of the parts is a single digit, or nearly all of it.
+    fn goes_on(&self, run: &Run, size: Size) -> Option<Label> {
+        if !(3..=8).contains(&size.digits) || run.is_date && size.digits < 3 {
+            return None;
+        }
+        let from = run.words.start.saturating_sub(ARMED);
+        let said = announced::announced(&self.hits, self.words, from..run.words.start, size)?;
+        match said.trigger.label? {
+            // Behind the number of a card comes its date.
+            CREDIT_CARD if run.is_date => Some(CREDIT_CARD_EXPIRATION),
+            CVV | CREDIT_CARD_EXPIRATION | DOB | LOCATION_ZIP | LOCATION_ADDRESS => None,
+            PASSWORD if said.is_code => None,
+            label => Some(label),
+        }
+    }
+
+    /// What is counted, and how many words that takes.
+    fn unit(&self, run: &Run) -> Option<(Option<Label>, usize)> {
+        let rest = self.words.get(run.words.end..)?;
+        let starts = |phrase: &str| {
+            let count = phrase.split(' ').count();
+            let same = phrase.split(' ').zip(rest).all(|(a, b)| a == *b);
+            (same && rest.len() >= count).then_some(count)
+        };
+        // "Day twelve month four".
+        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        if matches!(before, "day" | "month" | "year") && matches!(rest.first(), Some(&("day" | "month" | "year"))) {
+            return None;
+        }
+        UNITS.iter().find_map(|(phrases, label)| {
+            let count = phrases.iter().filter_map(|phrase| starts(phrase)).max()?;
+            Some((*label, if label.is_some() { count } else { 0 }))
+        })
+    }
+
+    /// "… is my card number", "… visa".
+    fn said_behind(&self, index: usize, code: &Range<usize>, size: Size) -> Option<Announcement> {
+        let next = self.runs.get(index + 1..).unwrap_or_default().iter();
+        let mut next = next.filter(|next| !next.is_count && next.words.start >= code.end);
+        let end = next.next().map_or(self.words.len(), |next| next.words.start).min(code.end + BEHIND);
+        let rest = self.words.get(code.end..end)?;
+        let is_remark = |word: &&&str| {
+            REMARKS.has(word) && !matches!(**word, "is" | "was" | "are" | "were" | "that's" | "it's" | "on" | "that" | "last")
+        };
+        let start = code.end + rest.iter().take(REMARKS_BEHIND).take_while(is_remark).count();
+        let first = self.word(start);
+        let says = matches!(
+            first,
+            "is" | "was"
+                | "are"
+                | "were"
+                | "as"
+                | "for"
+                | "on"
+                | "that's"
+                | "that"
+                | "it's"
+                | "would"
+                | "being"
+                | "off"
+                | "from"
+                | "those"
+                | "these"
+                | "which"
+                | "there's"
+        );
+        let is_last = || first == "last" && matches!(self.word(start + 1), "four" | "three" | "digits");
+        if is_last() || first == "of" && matches!(self.word(start + 1), "my" | "the" | "his" | "her" | "our" | "your") && size.digits > 2 {
+            return announced::announced(&self.hits, self.words, start..end, size);
+        }
+        let is_right_there = || {
+            self.hits
+                .iter()
+                .skip(self.hits.partition_point(|hit| hit.words.end <= start))
+                .take(8)
+                .any(|hit| hit.words.start == start)
+        };
+        if !says && (size.digits < 2 || !is_right_there()) {
+            return None;
+        }
+        let before = self.words.get(code.start.saturating_sub(3)..code.start).unwrap_or_default();
+        let said = announced::announced(&self.hits, self.words, start..end, size)?;
+        let is_amount = size.digits < 9 && before.iter().any(|word| super::lists::AMOUNTS.has(word));
+        let of_money = said.trigger.label.is_some_and(|label| [CREDIT_CARD, SSN].contains(&label));
+        (!is_amount || !of_money).then_some(said)
+    }
+
+    /// What a number is by its length and form.
+    fn shape(&self, run: &Run, code: &Range<usize>) -> Option<Label> {
+        let spoken = self.words.get(run.words.clone()).unwrap_or_default();
+        let dots = spoken.iter().filter(|word| **word == "dot").count();
+        if dots == 3 {
+            return Some(IP_ADDRESS);
+        }
+        if run.is_date {
+            return Some(DATE);
+        }
+        if let Some(label) = self.spelled_at(code.start).and_then(|spelled| addresses::shape(&spelled.text)) {
+            return Some(label);
+        }
+        if numerals::is_round(self.words, run) {
+            return None;
+        }
+        if self.is_age(run) {
+            return Some(AGE);
+        }
+        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        match run.digits.len() {
+            7..=15 if before == "plus" => Some(PHONE_NUMBER),
+            12..=19 => Some(CREDIT_CARD),
+            9 => Some(SSN),
+            10 => Some(PHONE_NUMBER),
+            11 if run.digits.starts_with(['0', '1']) => Some(PHONE_NUMBER),
+            7 if spoken.len() >= 4 => Some(PHONE_NUMBER),
+            _ => None,
+        }
+    }
+
+    /// "I'm seventy one".
+    fn is_age(&self, run: &Run) -> bool {
+        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        let of = self.word(run.words.start.saturating_sub(2));
+        let is_relative = before == "is"
+            && matches!(
+                of,
+                "wife" | "husband" | "son" | "daughter" | "mother" | "father" | "mum" | "mom" | "dad" | "partner"
+            );
+        let is_whose = is_relative || matches!(before, "i'm" | "am" | "he's" | "she's" | "aged" | "age" | "turned" | "turning");
+        let next = self.word(run.words.end);
+        let ends = matches!(
+            next,
+            "" | "and" | "now" | "this" | "next" | "today" | "so" | "but" | "last" | "years" | "yes"
+        );
+        is_whose && ends && run.digits.parse::<u8>().is_ok_and(|age| age <= OLDEST)
+    }
+
+    /// "In nineteen ninety four".
+    fn is_year(&self, run: &Run) -> bool {
+        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        let is_before = matches!(
+            before,
+            "in" | "since" | "from" | "until" | "before" | "after" | "year" | "by" | "around" | "of"
+        );
+        let is_year = run.digits.len() == 4 && (run.digits.starts_with("19") || run.digits.starts_with("20"));
+        is_before && is_year && run.words.len() <= YEAR
+    }
+
+    /// "Born in may", "expires on the fifth of".
+    fn lone_part(&self, hit: &Hit) -> Option<Found> {
+        let label = hit.trigger.label.filter(|label| [DOB, CREDIT_CARD_EXPIRATION].contains(label))?;
+        let skipped = |word: &&&str| {
+            FILLERS.has(word) || matches!(**word, "is" | "in" | "on" | "it's" | "was" | "of" | "at" | "the" | "end" | "start")
+        };
+        let rest = self.words.get(hit.words.end..)?;
+        let at = hit.words.end + rest.iter().take(BEHIND).take_while(skipped).count();
+        let is_month = MONTHS.contains(&self.word(at)) && !matches!(self.word(at + 1), "be" | "i" | "have");
+        let is_day = numerals::is_day(self.word(at));
+        let rest = self.words.get(at + 1..).unwrap_or_default();
+        let open = rest.iter().take_while(|word| matches!(**word, "of" | "the")).count();
+        // The month may follow in the next final.
+        let end = at + 1 + if open == rest.len() { open } else { 0 };
+        ((is_month || is_day) && !self.is_numeral(at)).then(|| Found::of_words(label, at..end))
+    }
+
+    /// What "then" parts: "five five five then oh one oh oh".
+    fn parts(&self, found: Found) -> Vec<Found> {
+        let words = self.words.get(found.words.clone()).unwrap_or_default();
+        if !words.contains(&"then") {
+            return vec![found];
+        }
+        let mut parts = Vec::new();
+        let mut start = found.words.start;
+        for part in words.split(|word| *word == "then") {
+            let end = start + part.len();
+            let and = usize::from(part.last() == Some(&"and"));
+            let words = start..end.saturating_sub(and);
+            let numerals = found.numerals.start.max(words.start)..found.numerals.end.min(words.end);
+            if !numerals.is_empty() {
+                parts.push(Found {
+                    words,
+                    numerals,
+                    goes_on: found.goes_on || end < found.words.end,
+                    ..found.clone()
+                });
+            }
+            start = end + 1;
+        }
+        parts
+    }
+
+    /// With what belongs to a find beside it: "the" of a date, "plus" of a phone number.
+    fn whole(&self, mut found: Found) -> Found {
+        let before = found.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        let belongs = match found.label {
+            Some(DOB | CREDIT_CARD_EXPIRATION) => before == "the" && numerals::is_ordinal(self.word(found.words.start)),
+            Some(PHONE_NUMBER) => before == "plus",
+            _ => false,
+        };
+        if belongs {
+            found.words.start -= 1;
+        }
+        // What may still be said of it.
+        let rest = self.words.get(found.until..).unwrap_or_default();
+        let remarks = rest
+            .iter()
+            .take(ARMED)
+            .take_while(|word| REMARKS.has(word) || FILLERS.has(word) || numerals::is_open(word))
+            .count();
+        if remarks == rest.len() {
+            found.until += remarks;
+            found.goes_on |= matches!(rest.last(), Some(&("double" | "triple")));
+        }
+        found
+    }
 }
