@@ -90,6 +90,7 @@ pub struct PendingChunk {
 }
 
 /// What the shell has to do.
+#[expect(clippy::large_enum_variant, reason = "most effects are messages, a few a second")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Send a text frame.

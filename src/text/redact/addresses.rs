@@ -186,8 +186,8 @@ fn with_place(said: &Said<'_>, end: usize) -> usize {
             return code.words.end;
         }
     }
-    let places = (end..end + words).filter(|at| PLACES.has(said.word(*at)));
-    let last = places.last().map_or(end, |at| at + 1);
+    let mut places = (end..end + words).filter(|at| PLACES.has(said.word(*at)));
+    let last = places.next_back().map_or(end, |at| at + 1);
     // "In cambridge" is said of it, and "last week in boston" is not of it.
     let between = (end..last).all(|at| said.word(at) != "in");
     if between { last } else { end }

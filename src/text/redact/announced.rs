@@ -41,9 +41,12 @@ pub(super) struct Announcement {
     pub(super) is_code: bool,
 }
 
-/// The phrases by their first word: the words behind it, and what they announce.
-static PHRASES: LazyLock<HashMap<&'static str, Vec<(Vec<&'static str>, &'static Trigger)>>> = LazyLock::new(|| {
-    let mut phrases: HashMap<&'static str, Vec<(Vec<&'static str>, &'static Trigger)>> = HashMap::new();
+/// The words of a phrase behind its first, and what it announces.
+type Phrase = (Vec<&'static str>, &'static Trigger);
+
+/// The phrases by their first word.
+static PHRASES: LazyLock<HashMap<&'static str, Vec<Phrase>>> = LazyLock::new(|| {
+    let mut phrases: HashMap<&'static str, Vec<Phrase>> = HashMap::new();
     for trigger in &TRIGGERS {
         for phrase in trigger.phrases.split(';') {
             let mut words = phrase.split_whitespace();

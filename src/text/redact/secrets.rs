@@ -117,10 +117,8 @@ fn secret(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
         if let Some(spelled) = said.spelled_at(end).filter(|_| word != "i") {
             end = spelled.words.end.min(from + 64).max(end + 1);
             coded = end;
-        } else if said.is_numeral(end) || matches!(word, "capital" | "uppercase" | "lowercase") || ALPHABET.has(word) {
-            end += 1;
-            coded = end;
-        } else if is_sign(said, end) {
+        } else if said.is_numeral(end) || matches!(word, "capital" | "uppercase" | "lowercase") || ALPHABET.has(word) || is_sign(said, end)
+        {
             end += 1;
             coded = end;
         } else if is_word(word)

@@ -94,7 +94,7 @@ fn inherit(said: &Said<'_>, number: &mut Number, known: Option<(&'static Trigger
     );
     // What is said twice makes more digits than there are.
     let is_short = trigger.label.is_some_and(|label| [CREDIT_CARD, SSN, PHONE_NUMBER].contains(&label)) && digits > 1;
-    if !alone && !(together && digits < all) && !is_short || number.found.digits.is_empty() {
+    if !(alone || is_short || together && digits < all) || number.found.digits.is_empty() {
         return;
     }
     number.found.also = number.found.label;
