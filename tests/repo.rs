@@ -212,6 +212,7 @@ fn pure_cores_read_no_clock() {
         "scheduler/forecast.rs",
         "scheduler/placement.rs",
         "stream/session.rs",
+        "stream/session/work.rs",
         "prerecorded/callback/schedule.rs",
         "engine/cost.rs",
     ] {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::rig::{Rig, pcm, say, silence, speech, wav, words};
 use crate::audio::AudioError;
-use crate::stream::session::{LiveRules, NotNow};
+use crate::stream::session::LiveRules;
+use crate::stream::session::work::NotNow;
 use crate::terms::Terms;
 use crate::units::Hz;
 use crate::wire::results::ServerMessage;
