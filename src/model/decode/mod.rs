@@ -2,8 +2,8 @@
 //!
 //! What it does: the language prompt ([`prompt`]), CTC greedy ([`ctc`]) and beam search with a language model ([`beam`] and
 //! its parts [`tree`], [`align`]), RNN-T and TDT greedy ([`transducer`]) and beam search ([`hypotheses`]), what language models and
-//! terms say ([`words`], [`favour`]), confidences ([`confidence`]), the removal of end-of-utterance tokens. What it does not do: the
-//! encoder, words and text. Who calls it: the engine, once for each step.
+//! terms say ([`words`], [`favour`]), confidences ([`confidence`]), what is left where a device runs the heads ([`settle`]), the removal of
+//! end-of-utterance tokens. What it does not do: the encoder, words and text. Who calls it: the engine, once for each step.
 //!
 //! The result for a stream depends on its frames and on where it was committed: not on how the frames were cut into calls,
 //! nor on the streams beside it, to the bit.
@@ -16,6 +16,7 @@ mod favour;
 mod hypotheses;
 mod plain;
 mod prompt;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod transduce;
@@ -36,6 +37,7 @@ use self::hypotheses::{Hypotheses, TransducerBeam};
 pub use self::plain::PlainOutputs;
 use self::prompt::PromptKernel;
 pub use self::prompt::PromptTensors;
+pub use self::settle::Heard;
 pub use self::transducer::{Emission, TransducerTensors};
 use self::transducer::{Transducer, TransducerState};
 use super::arch::Architecture;
@@ -147,27 +149,6 @@ pub struct DecodeInput<'a> {
     pub terms: Option<&'a Arc<Terms>>,
     /// Receives the result; what it held is replaced.
     pub decoded: &'a mut Decoded,
-}
-
-/// What a device made of one stream's frames, for [`Decoder::settle`].
-#[derive(Clone, Debug)]
-pub enum Heard<'a> {
-    /// ln probabilities, `stride` values a frame of which the first `V + 1` count.
-    LogProbs {
-        /// `[n, stride]`.
-        rows: &'a [f32],
-        /// Values from one frame to the next.
-        stride: usize,
-    },
-    /// Best token of each frame and its probability.
-    Best(Vec<(u32, f32)>),
-    /// What a transducer emitted.
-    Emitted {
-        /// Frames that it went through.
-        frames: u32,
-        /// Its tokens, frames counted from the first of these.
-        emissions: Vec<Emission>,
-    },
 }
 
 /// What a search reads of a frame: the kind of [`Heard`] that it takes.
@@ -385,62 +366,6 @@ impl Decoder {
         input.rows.len() / self.width
     }
 
-    /// Decodes one stream's next frames where a device has run the heads: `heard` is what it made of them, the input's rows do not
-    /// count. Confidences of [`Heard::Best`] and [`Heard::Emitted`] are greatest probabilities.
-    pub fn settle(&self, input: &mut DecodeInput<'_>, heard: Heard<'_>) {
-        *input.decoded = Decoded::default();
-        self.take_up(input);
-        match heard {
-            Heard::LogProbs { rows, stride } => {
-                let outputs = self.markers.len() + 1;
-                let rows = rows.chunks_exact(stride.max(1)).filter_map(|row| row.get(..outputs));
-                self.search_ctc(input, rows);
-            }
-            Heard::Best(best) => self.settle_best(input, &best),
-            Heard::Emitted { frames, emissions } => {
-                for emission in emissions {
-                    let confidence = self.scaled(emission.confidence);
-                    let token = transduce::token(&Emission { confidence, ..emission }, input.state.frames);
-                    self.fix(token, input.decoded);
-                }
-                input.state.frames = input.state.frames.saturating_add(frames);
-            }
-        }
-        input.decoded.frames = Frames(input.state.frames);
-    }
-
-    /// The greedy search over frames whose best tokens are known.
-    fn settle_best(&self, input: &mut DecodeInput<'_>, best: &[(u32, f32)]) {
-        let DecodeState {
-            frames,
-            search: SearchState::Ctc(greedy),
-            ..
-        } = &mut *input.state
-        else {
-            return;
-        };
-        let blank = u32::try_from(self.markers.len()).unwrap_or(u32::MAX);
-        let mut fixed = Vec::new();
-        for (id, most) in best {
-            fixed.extend(greedy.push_best(*id, blank, Frames(*frames), || self.scaled(*most)));
-            *frames = frames.saturating_add(1);
-        }
-        if input.commit || input.end {
-            fixed.extend(greedy.open.take());
-        }
-        let tail = greedy.open;
-        for token in fixed {
-            self.fix(token, input.decoded);
-        }
-        input.decoded.tail = tail.into_iter().filter(|token| !self.marks_end(token.id)).collect();
-    }
-
-    /// The confidence of a frame whose greatest probability is `most`.
-    #[expect(clippy::as_conversions, reason = "a vocabulary size becomes a factor")]
-    fn scaled(&self, most: f32) -> f32 {
-        confidence::scaled(most, (self.markers.len() + 1) as f32)
-    }
-
     /// What the search reads of a frame.
     pub fn reads(&self) -> Reads {
         match self.search {
@@ -448,25 +373,6 @@ impl Decoder {
             Search::Ctc | Search::Beam(_) => Reads::LogProbs,
             Search::Transducer | Search::TransducerBeam(_) => Reads::Emitted,
         }
-    }
-
-    /// The CTC head's matrix `[V + 1, D]` and bias.
-    ///
-    /// # Errors
-    /// The matrix is missing or one of the two has another shape.
-    pub fn ctc_tensors<'a>(arch: &Architecture, weights: &'a Weights) -> Result<(&'a [f32], Option<&'a [f32]>), WeightsError> {
-        ctc::tensors(arch, weights)
-    }
-
-    /// The transducer's state after the start symbol, if there is one: hidden and cell of each LSTM layer, then the prediction in the
-    /// joint space.
-    pub fn transducer_start(&self) -> Vec<f32> {
-        self.transducer.as_ref().map(|transducer| transducer.start()).unwrap_or_default()
-    }
-
-    /// The prompt slot of a stream's state, if the checkpoint has prompts and one is chosen.
-    pub fn prompt(&self, state: &DecodeState) -> Option<usize> {
-        state.prompt
     }
 
     fn advance_ctc(&self, work: &mut [DecodeInput<'_>], rows: &[f32]) {
