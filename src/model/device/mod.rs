@@ -12,28 +12,23 @@
 mod heads;
 mod layers;
 mod progress;
+mod record;
+mod scratch;
 mod sizes;
-
-use std::ops::Range;
 
 use rayon::prelude::*;
 
-use self::heads::{Heads, Most, Span};
-use self::layers::{Activations, Kernels, Layer};
-use self::progress::{Cadence, Progress};
+use self::heads::Heads;
+use self::progress::Progress;
+use self::record::{Parts, Plan, Stages};
+use self::scratch::Scratch;
 use self::sizes::Sizes;
-use super::arch::{Architecture, Encoder, Normalize};
+use super::arch::Architecture;
 use super::decode::{Decoder, Heard};
 use super::network::{self, NetworkError};
-use super::tensors::Front;
 use super::weights::{Weights, WeightsError};
-use crate::gpu::{Buffer, Gpu, GpuError, Graph, Pinned};
-use crate::ops::linear::cuda::{Into, Linear};
-use crate::ops::log_mel;
-use crate::ops::log_mel::cuda::{Audio, LogMel, TAIL};
-use crate::ops::rows::{Row, WORDS};
-use crate::ops::subsample::cuda::{Places, Subsample};
-use crate::ops::subsample::frequencies;
+use crate::gpu::{Gpu, GpuError};
+use crate::ops::rows::Row;
 use crate::units::SAMPLES_PER_FRAME;
 
 /// Frames of the steps that whole utterances run in; the longest window of a file has 300.
@@ -105,41 +100,6 @@ pub struct DeviceInput<'a> {
     pub prompt: Option<usize>,
 }
 
-/// A step of fixed size: what streams of one context, or utterances up to one length, run in.
-struct Plan {
-    cadence: Cadence,
-    /// Frames of a stream.
-    frames: usize,
-    /// Number of streams and its graph, ascending.
-    graphs: Vec<(usize, Graph)>,
-}
-
-/// Buffers that all steps share, as large as the largest needs.
-struct Scratch {
-    pcm: Buffer<i16>,
-    rows: Buffer<i32>,
-    mel: Buffer<f32>,
-    work: [Buffer<u16>; 2],
-    x: Buffer<f32>,
-    normed: Buffer<u16>,
-    wide: Buffer<u16>,
-    attended: Buffer<u16>,
-    staged_pcm: Pinned<i16>,
-    staged_rows: Pinned<i32>,
-}
-
-/// The stages before and after the graphs' inputs.
-struct Stages {
-    log_mel: LogMel,
-    per_feature: bool,
-    subsample: Subsample,
-    project: Linear,
-    layers: Vec<Layer>,
-    audio_tails: Buffer<f32>,
-    mel_tails: Buffer<f32>,
-    row_tails: [Buffer<u16>; 2],
-}
-
 /// One model on one device.
 pub struct DeviceNetwork {
     /// By context, and for utterances by context and length. First, so that graphs go before what they name.
@@ -154,14 +114,6 @@ pub struct DeviceNetwork {
     streams: bool,
     slots: usize,
     footprint: Footprint,
-}
-
-/// What is taken on the device for one number of slots.
-struct Parts {
-    plans: Vec<Plan>,
-    stages: Stages,
-    heads: Heads,
-    scratch: Scratch,
 }
 
 impl DeviceNetwork {
@@ -342,221 +294,7 @@ impl DeviceNetwork {
     }
 }
 
-impl Parts {
-    /// Takes the memory for `slots` slots and records every graph.
-    fn new(gpu: &Gpu, arch: &Architecture, weights: &Weights, decoder: &Decoder, sizes: &Sizes, slots: usize) -> Result<Self, DeviceError> {
-        let kernels = Kernels::new(gpu, sizes.heads)?;
-        // Padding has a place of its own behind the slots.
-        let places = slots + 1;
-        let most = Most {
-            streams: sizes.most_streams(),
-            rows: sizes.most_rows(),
-            slots: places,
-        };
-        let mut parts = Parts {
-            plans: Vec::new(),
-            scratch: Scratch::new(gpu, arch, sizes)?,
-            heads: Heads::new(gpu, &kernels, arch, weights, decoder, most)?,
-            stages: Stages::new(gpu, &kernels, arch, weights, sizes, places)?,
-        };
-        for context in 0..arch.encoder.contexts.len() {
-            for (frames, batch) in sizes.shapes(context) {
-                let plan = parts.record(gpu, &arch.encoder, sizes, context, frames, batch)?;
-                parts.plans.push(plan);
-            }
-        }
-        Ok(parts)
-    }
-
-    /// Records the graphs of one context, and for utterances of one length, for 1, 2, 4 ... streams.
-    fn record(
-        &mut self,
-        gpu: &Gpu,
-        encoder: &Encoder,
-        sizes: &Sizes,
-        context: usize,
-        frames: usize,
-        most: usize,
-    ) -> Result<Plan, DeviceError> {
-        let (cadence, reach) = sizes.cadence(encoder, context, frames)?;
-        let doubled = std::iter::successors(Some(1_usize), |batch| batch.checked_mul(2));
-        let mut graphs = Vec::new();
-        for batch in doubled.take_while(|batch| *batch < most).chain([most]) {
-            let Parts {
-                stages, heads, scratch, ..
-            } = self;
-            graphs.push((batch, gpu.record(|| launch(gpu, stages, heads, scratch, batch, frames, reach))?));
-        }
-        Ok(Plan { cadence, frames, graphs })
-    }
-}
-
-/// Everything that a step asks of the device, in order.
-fn launch(
-    gpu: &Gpu,
-    stages: &Stages,
-    heads: &mut Heads,
-    scratch: &mut Scratch,
-    streams: usize,
-    frames: usize,
-    reach: [Option<usize>; 2],
-) -> Result<(), GpuError> {
-    let stride = samples_of(frames);
-    gpu.copy_in(&scratch.staged_pcm, range(streams * stride), &mut scratch.pcm)?;
-    gpu.copy_in(&scratch.staged_rows, range(streams * WORDS), &mut scratch.rows)?;
-    let audio = Audio {
-        pcm: &scratch.pcm,
-        stride,
-        tails: stages.audio_tails.pointer(),
-        rows: &scratch.rows,
-        streams,
-        mel: scratch.mel.pointer(),
-        frames: 8 * frames,
-    };
-    stages.log_mel.forward(gpu, audio)?;
-    if stages.per_feature {
-        stages.log_mel.normalize(gpu, audio)?;
-    }
-    let [first, second] = &scratch.work;
-    let [first_tails, second_tails] = &stages.row_tails;
-    let places = Places {
-        rows: &scratch.rows,
-        streams,
-        frames,
-        mel: scratch.mel.pointer(),
-        mel_frames: 8 * frames,
-        tails: [stages.mel_tails.pointer(), first_tails.pointer(), second_tails.pointer()],
-        work: [first.pointer(), second.pointer()],
-    };
-    stages.subsample.forward(gpu, places)?;
-    let rows = streams * frames;
-    let (x, width) = (scratch.x.pointer(), stages.project.outputs());
-    stages.project.forward(gpu, first.pointer(), rows, Into::Float(x), width)?;
-    let at = Activations {
-        x,
-        normed: scratch.normed.pointer(),
-        wide: scratch.wide.pointer(),
-        attended: scratch.attended.pointer(),
-        rows: &scratch.rows,
-        streams,
-        frames,
-        reach,
-    };
-    for layer in &stages.layers {
-        layer.forward(gpu, at)?;
-    }
-    let span = Span {
-        rows: &scratch.rows,
-        streams,
-        frames,
-    };
-    heads.forward(gpu, scratch.normed.pointer(), span)
-}
-
-impl Stages {
-    fn new(
-        gpu: &Gpu,
-        kernels: &Kernels,
-        arch: &Architecture,
-        weights: &Weights,
-        sizes: &Sizes,
-        places: usize,
-    ) -> Result<Self, DeviceError> {
-        let (bins, encoder) = (arch.frontend.mel_bins, &arch.encoder);
-        let (channels, width) = (encoder.subsampling_channels, encoder.width);
-        let front = Front::of(arch, weights)?;
-        let window = front.window.map_or_else(log_mel::hann, <[f32]>::to_vec);
-        let filters = front.filters.map_or_else(|| log_mel::slaney(bins), <[f32]>::to_vec);
-        let subsample = Subsample::new(gpu, &kernels.linears, front.subsampling, channels, bins, encoder.causal_subsampling)?;
-        // Rows are `[frequencies, channels]` here, channel-major in the checkpoint; the input scale goes with the weights.
-        let columns = front.frequencies;
-        #[expect(clippy::as_conversions, reason = "the published factor sqrt(width)")]
-        let factor = if encoder.scale_input { (width as f32).sqrt() } else { 1.0 };
-        let mut flat = Vec::with_capacity(front.project.weight.len());
-        for row in front.project.weight.chunks_exact(channels * columns) {
-            for column in 0..columns {
-                flat.extend(row.iter().skip(column).step_by(columns).map(|value| value * factor));
-            }
-        }
-        let bias: Vec<f32> = front.project.bias.unwrap_or_default().iter().map(|value| value * factor).collect();
-        let project = Linear::new(gpu, &kernels.linears, &flat, Some(&bias), width, channels * columns)?;
-        let common = sizes.common(places);
-        let layers = (0..encoder.layers)
-            .map(|index| Layer::new(gpu, kernels, encoder, weights, index, common))
-            .collect::<Result<_, _>>()?;
-        let [mel, first, second] = subsample.tails();
-        Ok(Stages {
-            log_mel: LogMel::new(gpu, &window, &filters, bins)?,
-            per_feature: arch.frontend.normalize == Normalize::PerFeature,
-            subsample,
-            project,
-            layers,
-            audio_tails: gpu.zeros(places * 2 * TAIL)?,
-            mel_tails: gpu.zeros(places * 2 * mel)?,
-            row_tails: [gpu.zeros(places * 2 * first)?, gpu.zeros(places * 2 * second)?],
-        })
-    }
-}
-
-impl Scratch {
-    fn new(gpu: &Gpu, arch: &Architecture, sizes: &Sizes) -> Result<Self, DeviceError> {
-        let encoder = &arch.encoder;
-        let width = encoder.width;
-        let (rows, streams) = (sizes.most_rows(), sizes.most_streams());
-        let [first, second, _] = frequencies(arch.frontend.mel_bins, encoder.causal_subsampling);
-        let channels = encoder.subsampling_channels;
-        let wide = (width * encoder.ff_expansion).max(3 * sizes.heads.width()).max(width);
-        Ok(Scratch {
-            pcm: gpu.zeros(samples_of(rows))?,
-            rows: gpu.zeros(streams * WORDS)?,
-            mel: gpu.zeros(rows * 8 * arch.frontend.mel_bins)?,
-            work: [gpu.zeros(4 * rows * first * channels)?, gpu.zeros(2 * rows * second * channels)?],
-            x: gpu.zeros(rows * width)?,
-            normed: gpu.zeros(rows * width)?,
-            wide: gpu.zeros(rows * wide)?,
-            attended: gpu.zeros(rows * sizes.heads.width())?,
-            staged_pcm: gpu.pinned(samples_of(rows))?,
-            staged_rows: gpu.pinned(streams * WORDS)?,
-        })
-    }
-}
-
-impl Scratch {
-    /// Writes the inputs of a step where the graph copies them from.
-    fn stage(&mut self, plan: &Plan, work: &[DeviceInput<'_>], admitted: &[(Progress, Row)], streams: bool, slots: usize) {
-        let pcm = self.staged_pcm.par_chunks_exact_mut(samples_of(plan.frames));
-        pcm.zip(work).for_each(|(target, input)| {
-            for (slot, sample) in target.iter_mut().zip(input.samples) {
-                *slot = quantized(*sample);
-            }
-        });
-        let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        for (place, target) in self.staged_rows.chunks_exact_mut(WORDS).enumerate() {
-            let row = match (work.get(place), admitted.get(place)) {
-                (Some(input), Some((_, row))) => Row {
-                    // Utterances keep nothing, so any place that no other uses will do.
-                    slot: small(if streams { input.slot } else { place }),
-                    prompt: small(input.prompt.unwrap_or(0)),
-                    ..*row
-                },
-                _ => Row::padding(small(slots)),
-            };
-            target.copy_from_slice(&row.words());
-        }
-    }
-}
-
 /// Samples of that many encoder frames.
 fn samples_of(frames: usize) -> usize {
     frames * usize::try_from(SAMPLES_PER_FRAME).unwrap_or(0)
-}
-
-fn range(count: usize) -> Range<usize> {
-    0..count
-}
-
-/// A sample as 16 bits; what is no number is silence.
-#[expect(clippy::as_conversions, reason = "a rounded value within the range of i16; a float cast saturates")]
-fn quantized(sample: f32) -> i16 {
-    (sample * 32_768.0).round() as i16
 }
