@@ -11,6 +11,7 @@ pub mod open;
 pub mod scripted;
 pub mod served;
 mod slots;
+mod warm_up;
 pub mod worker;
 
 use thiserror::Error;
