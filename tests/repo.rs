@@ -205,6 +205,7 @@ fn actors_and_sockets_stay_in_their_shells() {
 fn pure_cores_read_no_clock() {
     for name in [
         "scheduler/core.rs",
+        "scheduler/core/next.rs",
         "scheduler/policy.rs",
         "scheduler/admission.rs",
         "scheduler/arrivals.rs",

@@ -1,7 +1,9 @@
 //! The scheduler's whole state and rules, without clock, threads or actors.
 //!
 //! Streams take a slot, push chunks, and are served in batches: live chunks by earliest due time, file chunks by fair turns.
-//! A stream has at most one chunk in a step, so its chunks stay in order. Called by [`super::actor`] and by simulations.
+//! A stream has at most one chunk in a step, so its chunks stay in order. Called by `scheduler::actor` and by simulations.
+
+mod next;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Overload, Refusal};
 use super::fair::FairQueue;
-use super::order::{self, Step, Waiting};
-use super::policy::{self, Dispatch, FileWork, LiveWork, Next};
+use super::policy::Dispatch;
 use crate::engine::batch::{Batch, Chunk, Decoded, Slot};
 use crate::engine::cost::CostTable;
 use crate::terms::Terms;
@@ -286,35 +287,6 @@ impl Core {
         }
     }
 
-    /// The batch to step next, if there is anything to do. The engine must be free.
-    pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
-        let step = self.live_step(now);
-        let (file_context, most_files) = self.file_candidates();
-        let live = self.live_work(step);
-        let file = self.file_work(file_context, most_files, now);
-        match policy::next(live, file, now, &self.rules.dispatch) {
-            Next::Idle => None,
-            Next::Live => {
-                let ids = self.streams_of(step);
-                let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
-                Some(Batch {
-                    context: step.context,
-                    chunks,
-                })
-            }
-            Next::File => {
-                let streams = &self.streams;
-                let fits = |id: StreamId| streams.get(&id).is_some_and(|stream| stream.context == file_context);
-                let ids = self.ready_files.take(most_files, fits);
-                let chunks = ids.into_iter().filter_map(|id| self.take(id)).collect();
-                Some(Batch {
-                    context: file_context,
-                    chunks,
-                })
-            }
-        }
-    }
-
     /// Books a finished step and says who gets what.
     pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Completion {
         let drifted = self.cost.observe(batch.context, batch.chunks.len(), took);
@@ -384,71 +356,6 @@ impl Core {
     /// Chunks that wait for a step.
     pub fn queued(&self) -> usize {
         self.streams.values().map(|stream| stream.queue.len()).sum()
-    }
-
-    /// The live chunks that go into a step begun at `now`.
-    fn live_step(&self, now: Instant) -> Step {
-        // Chunks that are not among so many are not urgent.
-        let most = self.rules.max_batch * 2;
-        let waiting = self.ready_live.iter().take(most);
-        let waiting: Vec<Waiting> = waiting
-            .filter_map(|&(due, id)| Some((due, self.streams.get(&id)?.context)))
-            .collect();
-        order::next_step(&waiting, &self.cost, self.rules.max_batch, now)
-    }
-
-    /// The streams whose chunks make up a step, by due time.
-    fn streams_of(&self, step: Step) -> Vec<StreamId> {
-        let is_in = |id: &StreamId| self.streams.get(id).is_some_and(|stream| stream.context == step.context);
-        self.ready_live.iter().map(|&(_, id)| id).filter(is_in).take(step.chunks).collect()
-    }
-
-    /// The context of the file whose turn it is, and how many files may go into one step.
-    fn file_candidates(&self) -> (usize, usize) {
-        let first = self.ready_files.first().and_then(|id| self.streams.get(&id));
-        let context = first.map_or(0, |stream| stream.context);
-        let most = if self.count(Class::Live) == 0 {
-            self.rules.max_batch
-        } else {
-            self.cost.chunks_within(context, self.rules.file_step, self.rules.max_batch)
-        };
-        (context, most)
-    }
-
-    fn live_work(&self, step: Step) -> Option<LiveWork> {
-        let &(due, id) = self.ready_live.first()?;
-        let since = self.streams.get(&id)?.queue.front()?.0.arrived;
-        Some(LiveWork {
-            due,
-            since,
-            chunks: step.chunks,
-            ridge: self.cost.ridge(step.context, self.rules.max_batch),
-            step: self.cost.predict(step.context, step.chunks),
-        })
-    }
-
-    /// None also while files are paused, unless one has waited too long.
-    fn file_work(&self, context: usize, most: usize, now: Instant) -> Option<FileWork> {
-        let since = self.ready_files.oldest()?;
-        let patient = now.saturating_duration_since(since) < self.rules.dispatch.patience;
-        if patient && self.overload() >= Overload::FilesPaused {
-            return None;
-        }
-        Some(FileWork {
-            since,
-            step: self.cost.predict(context, self.ready_files.len().min(most)),
-            share: if self.busy > 0.0 { self.busy_files / self.busy } else { 0.0 },
-        })
-    }
-
-    fn take(&mut self, id: StreamId) -> Option<Chunk> {
-        let stream = self.streams.get_mut(&id)?;
-        let (timing, chunk) = stream.queue.pop_front()?;
-        stream.stepping = Some(timing);
-        if stream.class == Class::Live {
-            self.ready_live.remove(&(timing.due, id));
-        }
-        Some(chunk)
     }
 
     fn make_ready(&mut self, id: StreamId, now: Instant) {
