@@ -1,27 +1,20 @@
 //! The scenario file: what is sent, how much of it, and what must hold.
 //!
-//! Reads and checks; sends nothing. Called by `main`.
+//! Reads, and has it checked (`check`); sends nothing. Called by `main`.
+
+mod check;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::audio::Encoding;
 use crate::numbers::Random;
 use crate::program::{LineKind, Share};
-
-/// Most streams one scenario may ask for.
-const MAX_STREAMS: u32 = 20_000;
-/// Longest run, in seconds.
-const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
-/// Most groups of lines.
-const MAX_GROUPS: usize = 64;
-/// Most uploads in flight.
-const MAX_UPLOADS: u32 = 10_000;
 
 /// A scenario, as written in TOML.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -311,108 +304,6 @@ impl Scenario {
         Ok(scenario)
     }
 
-    fn check(&self) -> Result<()> {
-        self.check_load()?;
-        self.check_groups()?;
-        for storm in &self.storms {
-            ensure!(
-                storm.at_s >= 0.0 && storm.within_s >= 0.0 && storm.at_s + storm.within_s <= self.load.duration_s,
-                "a storm must lie between the start and the end of the run"
-            );
-        }
-        if let Some(uploads) = &self.uploads {
-            ensure!(
-                (1..=MAX_UPLOADS).contains(&uploads.parallel),
-                "uploads.parallel must lie between 1 and {MAX_UPLOADS}"
-            );
-            ensure!(
-                uploads.per_second.is_none_or(|rate| (0.001..=10_000.0).contains(&rate)),
-                "uploads.per_second must lie between 0.001 and 10000"
-            );
-        }
-        for key in ["encoding", "sample_rate", "channels", "interim_results", "multichannel"] {
-            ensure!(!self.query.contains_key(key), "query.{key} is set by the tool");
-        }
-        Ok(())
-    }
-
-    fn check_load(&self) -> Result<()> {
-        let load = &self.load;
-        let least = if self.uploads.is_some() { 0 } else { 1 };
-        ensure!(
-            (least..=MAX_STREAMS).contains(&load.streams),
-            "load.streams must lie between {least} and {MAX_STREAMS}"
-        );
-        for (name, seconds) in [
-            ("duration_s", load.duration_s),
-            ("ramp_s", load.ramp_s),
-            ("warmup_s", load.warmup_s),
-        ] {
-            ensure!(
-                (0.0..=MAX_SECONDS).contains(&seconds),
-                "load.{name} must lie between 0 and {MAX_SECONDS}"
-            );
-        }
-        ensure!(load.ramp_s <= load.duration_s, "load.ramp_s is longer than load.duration_s");
-        let mut end = load.ramp_s;
-        for step in &load.steps {
-            ensure!(step.streams <= MAX_STREAMS, "load.steps: over {MAX_STREAMS} streams");
-            ensure!(
-                step.at_s >= end && step.over_s >= 0.0,
-                "load.steps: the step at {} s begins before the one before it is done",
-                step.at_s
-            );
-            end = step.at_s + step.over_s;
-        }
-        ensure!(end <= load.duration_s, "load.steps go on after load.duration_s");
-        Ok(())
-    }
-
-    fn check_groups(&self) -> Result<()> {
-        ensure!(self.groups.len() <= MAX_GROUPS, "over {MAX_GROUPS} groups");
-        let within = |what: &str, chunk_ms: u32, speed: f64, rate: Option<u32>, silence: Option<Silence>| -> Result<()> {
-            ensure!((10..=10_000).contains(&chunk_ms), "{what}: chunk_ms must lie between 10 and 10000");
-            ensure!((0.1..=1000.0).contains(&speed), "{what}: a speed must lie between 0.1 and 1000");
-            ensure!(
-                rate.is_none_or(|rate| [8000, 16_000].contains(&rate)),
-                "{what}: sample_rate must be 8000 or 16000"
-            );
-            ensure!(
-                silence.is_none_or(|silence| (0.1..=3600.0).contains(&silence.every_s) && (0.0..=600.0).contains(&silence.length_s)),
-                "{what}: silence.every_s must lie between 0.1 and 3600, silence.length_s between 0 and 600"
-            );
-            Ok(())
-        };
-        let audio = &self.audio;
-        within("audio", audio.chunk_ms, audio.speed, audio.sample_rate, audio.silence)?;
-        within("audio, reference run", audio.chunk_ms, audio.reference_speed, None, None)?;
-        for (group, kind) in self.groups.iter().zip(self.kinds()) {
-            let what = format!("group {}", group.name);
-            within(&what, kind.form.chunk_ms, kind.speed, kind.form.sample_rate, kind.form.silence)?;
-            ensure!(
-                (0.0..=1.0).contains(&group.hang_up_share),
-                "{what}: hang_up_share must lie between 0 and 1"
-            );
-            ensure!(group.count.is_none() || group.weight.is_none(), "{what} has a count and a weight");
-            ensure!(
-                group.weight.is_none_or(|weight| (0.001..=1000.0).contains(&weight)),
-                "{what}: weight must lie between 0.001 and 1000"
-            );
-        }
-        let counted = self.groups.iter().filter_map(|group| group.count).fold(0, u32::saturating_add);
-        let most = self.most_streams();
-        ensure!(
-            counted <= most,
-            "the groups' counts make {counted}, there are at most {most} streams"
-        );
-        let all_counted = !self.groups.is_empty() && self.groups.iter().all(|group| group.count.is_some());
-        ensure!(
-            !all_counted || counted == most,
-            "all groups have counts, which make {counted} and not the number of streams"
-        );
-        Ok(())
-    }
-
     /// The kinds of lines, without recordings.
     pub(crate) fn kinds(&self) -> Vec<LineKind> {
         let audio = &self.audio;
@@ -479,134 +370,4 @@ impl Scenario {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
-mod tests {
-    use super::*;
-    use crate::items;
-    use crate::program::Program;
-
-    const GOOD: &str = "name = \"x\"\n[audio]\nfolder = \"f\"\n[load]\nstreams = 4\nramp_s = 2.0\nduration_s = 10.0\n";
-
-    fn parse(text: &str) -> Result<Scenario> {
-        Scenario::parse(text)
-    }
-
-    #[test]
-    fn lines_begin_spread_over_the_ramp() {
-        let scenario = parse(GOOD).unwrap();
-        let begin = |line: u32| scenario.line_times(line).first().map(|times| times.start);
-        for line in 0..4 {
-            let part = f64::from(line) * 0.5;
-            assert!(
-                begin(line).is_some_and(|begin| (part..part + 0.5).contains(&begin)),
-                "{line}: {:?}",
-                begin(line)
-            );
-            assert_eq!(begin(line), parse(GOOD).unwrap().line_times(line).first().map(|times| times.start));
-        }
-        assert_eq!(begin(4), None);
-    }
-
-    #[test]
-    fn lines_do_not_begin_at_a_beat() {
-        let scenario = parse(&GOOD.replace("streams = 4", "streams = 200").replace("ramp_s = 2.0", "ramp_s = 8.0")).unwrap();
-        let begins: Vec<f64> = (0..200)
-            .filter_map(|line| scenario.line_times(line).first().map(|times| times.start))
-            .collect();
-        assert!(begins.is_sorted());
-        // At a beat of 40 ms they would fall into eight phases of a chunk of 320 ms; none of sixteen is empty or holds a fifth.
-        let mut phases = [0; 16];
-        begins
-            .iter()
-            .for_each(|begin| phases[((begin / 0.320).fract() * 16.0) as usize] += 1);
-        assert!(phases.iter().all(|&lines| lines > 0 && lines < 40), "{phases:?}");
-    }
-
-    #[test]
-    fn lines_come_and_go_by_the_steps() {
-        let steps = "duration_s = 10.0\nsteps = [{ at_s = 4, streams = 2, over_s = 2 }, { at_s = 7, streams = 5 }]\n";
-        let scenario = parse(&GOOD.replace("duration_s = 10.0\n", steps)).unwrap();
-        assert_eq!(scenario.most_streams(), 5);
-        let begin = |line: u32| scenario.line_times(line)[0].start;
-        assert_eq!(scenario.line_times(0), [begin(0)..10.0]);
-        assert_eq!(
-            scenario.line_times(2),
-            [begin(2)..5.0, 7.0..10.0],
-            "the last to come is the first to go"
-        );
-        assert_eq!(scenario.line_times(3), [begin(3)..4.0, 7.0..10.0]);
-        assert_eq!(scenario.line_times(4), [7.0..10.0]);
-    }
-
-    fn mix(groups: &str, streams: u32) -> Vec<usize> {
-        let text = GOOD.replace("streams = 4", &format!("streams = {streams}"));
-        let scenario = parse(&format!("{text}{groups}")).unwrap();
-        let program = Program::new(&scenario, Vec::new()).unwrap();
-        program.kinds_of_lines(streams)
-    }
-
-    #[test]
-    fn every_beginning_has_the_mix_of_the_weights() {
-        let two = "[[groups]]\nname = \"a\"\nweight = 3\n[[groups]]\nname = \"b\"\n";
-        assert_eq!(mix(two, 8), [0, 0, 1, 0, 0, 0, 1, 0]);
-        let counted = "[[groups]]\nname = \"a\"\n[[groups]]\nname = \"b\"\ncount = 2\n";
-        assert_eq!(mix(counted, 4), [1, 1, 0, 0]);
-        assert_eq!(mix("", 3), [0, 0, 0]);
-    }
-
-    #[test]
-    fn a_group_takes_from_audio_what_it_does_not_say() {
-        let text = GOOD.replace("folder = \"f\"", "folder = \"f\"\nencoding = \"alaw\"\nspeed = 2");
-        let scenario = parse(&format!(
-            "{text}[[groups]]\nname = \"a\"\nspeed = 3.0\nchunk_ms = 50\n[[groups]]\nname = \"b\"\n"
-        ))
-        .unwrap();
-        let kinds = scenario.kinds();
-        assert_eq!((kinds[0].form.encoding, kinds[0].form.chunk_ms), (Some(Encoding::Alaw), 50));
-        assert_eq!((kinds[0].speed, kinds[1].speed, kinds[1].form.chunk_ms), (3.0, 2.0, 20));
-    }
-
-    #[test]
-    fn mistakes_are_refused() {
-        for (from, to) in [
-            ("streams = 4", "streams = 0"),
-            ("streams = 4", "streams = 4\nstrams = 5"),
-            ("ramp_s = 2.0", "ramp_s = 20.0"),
-            ("ramp_s = 2.0", "ramp_s = -1.0"),
-            ("folder = \"f\"", "folder = \"f\"\nchunk_ms = 0"),
-            ("folder = \"f\"", "folder = \"f\"\nspeed = 0.0"),
-            ("folder = \"f\"", "folder = \"f\"\nspeed = nan"),
-            ("[load]", "[query]\nencoding = \"opus\"\n[load]"),
-            ("[load]", "[query]\nmultichannel = \"true\"\n[load]"),
-            ("[load]", "[thresholds]\np98_ms = 3.0\n[load]"),
-            ("[load]", "[[groups]]\nname = \"a\"\ncount = 5\n[load]"),
-            ("[load]", "[[groups]]\nname = \"a\"\ncount = 3\n[load]"),
-            ("[load]", "[[groups]]\nname = \"a\"\ncount = 4\nweight = 1\n[load]"),
-            ("[load]", "[[groups]]\nname = \"a\"\nsample_rate = 11025\n[load]"),
-            ("[load]", "[[groups]]\nname = \"a\"\nhang_up_share = 1.1\n[load]"),
-            (
-                "[load]",
-                "[[groups]]\nname = \"a\"\nsilence = { every_s = 0, length_s = 1 }\n[load]",
-            ),
-            ("[load]", "[[storms]]\nat_s = 9.5\nwithin_s = 1\n[load]"),
-            ("[load]", "[uploads]\nparallel = 0\n[load]"),
-            ("[load]", "[uploads]\nparallel = 1\nper_second = 0\n[load]"),
-            ("[load]", "[load]\nsteps = [{ at_s = 1, streams = 2 }]"),
-            ("[load]", "[load]\nsteps = [{ at_s = 9, streams = 2, over_s = 2 }]"),
-        ] {
-            assert!(parse(&GOOD.replace(from, to)).is_err(), "{to}");
-        }
-    }
-
-    #[test]
-    fn the_scenarios_in_the_repository_are_valid() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let mut seen = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let scenario = Scenario::read(&entry.unwrap().path()).unwrap();
-            let program = Program::new(&scenario, items::read(&scenario.audio).unwrap()).unwrap();
-            assert!(!program.recordings.is_empty());
-            seen += 1;
-        }
-        assert!(seen >= 3);
-    }
-}
+mod tests;
