@@ -3,15 +3,21 @@
 //! Memory is bounded whatever the length of the run: every figure is a counter or a histogram, and single results are kept only up to a
 //! limit. Fed by `live`, read by `report`.
 
+mod delay;
+mod endings;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::call::{Call, Outcome, Refusal, transcript};
+pub(crate) use self::delay::Delay;
+use self::delay::warm_results;
+pub(crate) use self::endings::Endings;
+use crate::call::{Outcome, transcript};
 use crate::compare::{Differences, References, normalise, word_errors};
-use crate::latency::{Measure, Summary, Timed, millis};
+use crate::latency::{Measure, Summary};
 use crate::live::{Placed, Reference};
 use crate::plan::Scenario;
 use crate::program::Program;
@@ -19,192 +25,10 @@ use crate::upload;
 
 /// Results that are kept one by one, for JSON.
 const MAX_RAW: usize = 1_000_000;
-/// Different texts of failures that are told apart.
-const MAX_REASONS: usize = 100;
 /// Points of the curves over time.
 const MAX_POINTS: usize = 300;
 /// Transcripts whose word errors are remembered.
 const MAX_SCORED: usize = 10_000;
-
-/// How calls or uploads ended.
-#[derive(Debug, Default, Clone, Serialize)]
-pub(crate) struct Endings {
-    /// All of them.
-    pub(crate) placed: u64,
-    /// Answered to their end.
-    pub(crate) completed: u64,
-    /// 429 or 503 instead of an acceptance.
-    pub(crate) refused: u64,
-    /// Ended by us with a TCP reset.
-    pub(crate) hung_up: u64,
-    /// Clients that never read, still connected at the end.
-    pub(crate) unread: u64,
-    /// Clients that never read, ended by the server.
-    pub(crate) evicted: u64,
-    /// All others.
-    pub(crate) failed: u64,
-    /// The others, by what happened.
-    pub(crate) failures: BTreeMap<String, u64>,
-    /// Refusals by status.
-    pub(crate) refusals: BTreeMap<u16, u64>,
-    /// Shortest and longest `Retry-After`, in seconds.
-    pub(crate) retry_after_s: Option<(f64, f64)>,
-    /// Refusals without `Retry-After`.
-    pub(crate) without_retry_after: u64,
-    /// Close frames by code.
-    pub(crate) close_codes: BTreeMap<u16, u64>,
-    /// `Error` messages on open streams.
-    pub(crate) error_messages: u64,
-}
-
-impl Endings {
-    fn add(&mut self, outcome: &Outcome) {
-        self.placed += 1;
-        match outcome {
-            Outcome::Completed => self.completed += 1,
-            Outcome::Refused(refusal) => self.refuse(refusal),
-            Outcome::HungUp => self.hung_up += 1,
-            Outcome::Unread => self.unread += 1,
-            Outcome::Evicted => self.evicted += 1,
-            Outcome::Failed(reason) => {
-                self.failed += 1;
-                let known = self.failures.len() < MAX_REASONS || self.failures.contains_key(reason);
-                let reason = if known { reason.as_str() } else { "other failures" };
-                *self.failures.entry(reason.to_owned()).or_default() += 1;
-            }
-        }
-    }
-
-    fn refuse(&mut self, refusal: &Refusal) {
-        self.refused += 1;
-        *self.refusals.entry(refusal.status).or_default() += 1;
-        match refusal.retry_after_s {
-            None => self.without_retry_after += 1,
-            Some(seconds) => {
-                let (least, most) = self.retry_after_s.unwrap_or((seconds, seconds));
-                self.retry_after_s = Some((least.min(seconds), most.max(seconds)));
-            }
-        }
-    }
-
-    /// A call ended.
-    pub(crate) fn add_call(&mut self, call: &Call) {
-        self.add(&call.outcome);
-        if let Some(code) = call.close_code {
-            *self.close_codes.entry(code).or_default() += 1;
-        }
-        self.error_messages += count(call.errors.iter());
-    }
-}
-
-/// The delays that are reported, in the order of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Delay {
-    /// Results that cover new audio, from the planned send time of the last byte covered.
-    Response,
-    /// The same for every interim.
-    Interim,
-    /// The same for every final, also one that ends before the interim it follows.
-    Final,
-    /// From a word's last byte to the first result with the word.
-    TranscriptLag,
-    /// From the last word's last byte to the final that says that speech has ended.
-    SpeechEnd,
-    /// From the first chunk to the first interim.
-    FirstInterim,
-    /// From `CloseStream` to the last result.
-    CloseToLastResult,
-    /// From `CloseStream` to the Close frame.
-    CloseToEnd,
-    /// Connection and upgrade.
-    Connect,
-    /// From a storm to the acceptance of the call that replaces a dropped one.
-    Reconnect,
-    /// The vendor's cursor latency, of interims.
-    CursorLatency,
-    /// The same, averaged as in the vendor's load script.
-    CursorLatencyAveraged,
-    /// Our own lateness in sending.
-    OwnLateness,
-    /// Time that the socket took to accept a chunk.
-    SendBlocked,
-}
-
-impl Delay {
-    const ALL: [Self; 14] = [
-        Self::Response,
-        Self::Interim,
-        Self::Final,
-        Self::TranscriptLag,
-        Self::SpeechEnd,
-        Self::FirstInterim,
-        Self::CloseToLastResult,
-        Self::CloseToEnd,
-        Self::Connect,
-        Self::Reconnect,
-        Self::CursorLatency,
-        Self::CursorLatencyAveraged,
-        Self::OwnLateness,
-        Self::SendBlocked,
-    ];
-
-    /// What the tables call it.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Response => "response time",
-            Self::Interim => "  of interims",
-            Self::Final => "  of finals",
-            Self::TranscriptLag => "transcript lag",
-            Self::SpeechEnd => "end of speech to final",
-            Self::FirstInterim => "first interim",
-            Self::CloseToLastResult => "CloseStream to last result",
-            Self::CloseToEnd => "CloseStream to Close",
-            Self::Connect => "connect and upgrade",
-            Self::Reconnect => "storm to reconnected",
-            Self::CursorLatency => "cursor latency",
-            Self::CursorLatencyAveraged => "cursor latency, averaged",
-            Self::OwnLateness => "our own lateness",
-            Self::SendBlocked => "send blocked",
-        }
-    }
-
-    /// The values of this delay in one call; results before `warm` seconds of the run are left out.
-    fn values(self, placed: &Placed, warm: f64) -> Vec<f64> {
-        let call = &placed.call;
-        let of = |wanted: &dyn Fn(&Timed) -> bool, value: &dyn Fn(&Timed) -> Option<f64>| {
-            warm_results(placed, warm)
-                .filter(|timed| wanted(timed))
-                .filter_map(value)
-                .collect::<Vec<_>>()
-        };
-        let once = |value: Option<f64>| value.into_iter().filter(|_| placed.begun_s >= warm).collect();
-        match self {
-            Self::Response => of(&|timed| timed.covers_new, &|timed| timed.response_ms),
-            Self::Interim => of(&|timed| !timed.is_final, &|timed| timed.response_ms),
-            Self::Final => of(&|timed| timed.is_final, &|timed| timed.response_ms),
-            Self::TranscriptLag => warm_results(placed, warm)
-                .flat_map(|timed| timed.word_lags_ms.iter().copied())
-                .collect(),
-            Self::SpeechEnd => of(&|_| true, &|timed| timed.speech_end_ms),
-            Self::CursorLatency => of(&|timed| !timed.is_final, &|timed| Some(timed.cursor_ms)),
-            Self::CursorLatencyAveraged => of(&|timed| !timed.is_final, &|timed| Some(timed.cursor_averaged_ms)),
-            Self::FirstInterim => once(call.first_interim_ms),
-            Self::CloseToLastResult => once(call.close_to_last_result_ms),
-            Self::CloseToEnd => once(call.close_to_end_ms),
-            Self::Connect => once(call.connect_ms),
-            Self::Reconnect => once(placed.reconnect_ms),
-            Self::OwnLateness => call.own_lateness.iter().copied().map(millis).collect(),
-            Self::SendBlocked => call.blocked.iter().copied().map(millis).collect(),
-        }
-    }
-}
-
-/// Results of a call that came after `warm` seconds of the run.
-fn warm_results(placed: &Placed, warm: f64) -> impl Iterator<Item = &Timed> {
-    let start = placed.audio_start_s.unwrap_or(0.0);
-    placed.call.results.iter().filter(move |timed| start + timed.received_s >= warm)
-}
 
 /// Word errors against written transcripts.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -542,32 +366,4 @@ pub(crate) fn number(count: u64) -> f64 {
 /// How many there are.
 pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u64 {
     u64::try_from(items.count()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_tell_what_retry_after_said() {
-        let mut endings = Endings::default();
-        for (status, retry_after_s) in [(503, Some(1.0)), (429, Some(5.0)), (503, None)] {
-            endings.add(&Outcome::Refused(Refusal { status, retry_after_s }));
-        }
-        assert_eq!((endings.placed, endings.refused, endings.without_retry_after), (3, 3, 1));
-        assert_eq!(endings.retry_after_s, Some((1.0, 5.0)));
-        assert_eq!(endings.refusals, BTreeMap::from([(429, 1), (503, 2)]));
-    }
-
-    #[test]
-    fn the_number_of_reasons_is_bounded() {
-        let mut endings = Endings::default();
-        for index in 0..500 {
-            endings.add(&Outcome::Failed(format!("reason {index}")));
-        }
-        endings.add(&Outcome::Failed("reason 3".into()));
-        assert_eq!((endings.failed, endings.failures.len()), (501, MAX_REASONS + 1));
-        assert_eq!((endings.failures["reason 3"], endings.failures["other failures"]), (2, 400));
-    }
 }
