@@ -67,6 +67,11 @@ impl Place {
         self.kept
     }
 
+    /// True if the word under way may become one of a term that is not shunned.
+    pub fn within(&self) -> bool {
+        self.hope > 0.0
+    }
+
     /// The same without the terms under way: for a change of terms.
     #[must_use]
     pub fn left(self) -> Self {
@@ -168,6 +173,12 @@ impl Terms {
             .map_or(self.nodes.len(), |next| next.first as usize);
         let at = self.nodes[first..end].binary_search_by_key(&letter, |child| child.letter).ok()?;
         Some((first + at) as u32)
+    }
+
+    /// True if the word that ends here is one of such a term, be the term complete or not.
+    pub fn spells(&self, place: Place) -> bool {
+        let Node { gift, hope, .. } = self.nodes[self.advance(place.node, BOUNDARY) as usize];
+        gift > 0.0 || hope > 0.0
     }
 
     /// Where some more letters lead, in UTF-8 with a [`BOUNDARY`] between words, and what they earn by themselves: without what
@@ -284,6 +295,27 @@ mod tests {
         ] {
             let place = after(&terms, text);
             assert_eq!((place.kept(), place.worth()), (kept, worth), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_one_of_a_term_as_long_as_its_letters_are() {
+        let terms = terms(&[("Ann Lee", 1.0), ("bo", 2.0), ("cy", -1.0)]);
+        for (text, within, spells) in [
+            ("", false, false),
+            (" ", false, false),
+            (" a", true, false),
+            (" ann", true, true),
+            (" anna", false, false),
+            (" ann l", true, false),
+            (" ann lee", true, true),
+            (" lee", false, false),
+            (" bo", true, true),
+            (" c", false, false),
+            (" cy", false, false),
+        ] {
+            let place = after(&terms, text);
+            assert_eq!((place.within(), terms.spells(place)), (within, spells), "{text:?}");
         }
     }
 

@@ -11,6 +11,7 @@
     reason = "node and hypothesis numbers come from this tree alone; tokens are below the row's width"
 )]
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ use super::words::WordScorer;
 use crate::engine::batch::Token;
 use crate::model::lm::NgramModel;
 use crate::units::Frames;
+
+/// Tokens tried at a frame at most: [`Scratch::taken`] has a bit for each.
+const MOST_TOKENS: usize = 64;
 
 /// Settings of the beam search. Scores are natural logarithms.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,8 @@ pub struct BeamOptions {
     pub unknown_penalty: f32,
     /// Added for each letter of a term of weight 1.
     pub term_bonus: f32,
+    /// Tokens that go on with a term are tried down to this, as many again as `tokens`; with those 64 at most.
+    pub term_floor: f32,
     /// When more frames than this wait to be fixed, the older half is fixed as the best hypothesis has it; 8 to 1000.
     pub tail: Frames,
 }
@@ -56,7 +62,8 @@ impl Default for BeamOptions {
             lm_weight: 0.5,
             word_bonus: 1.5,
             unknown_penalty: 8.0,
-            term_bonus: 1.5,
+            term_bonus: 2.25,
+            term_floor: -10.0,
             tail: Frames(50),
         }
     }
@@ -80,10 +87,11 @@ impl BeamOptions {
             self.word_bonus,
             self.unknown_penalty,
             self.term_bonus,
+            self.term_floor,
         ];
         match self {
             _ if !(1..=1000).contains(&self.width) => Some("beam width must be 1 to 1000"),
-            _ if !(1..=64).contains(&self.tokens) => Some("tokens per frame must be 1 to 64"),
+            _ if !(1..=MOST_TOKENS).contains(&self.tokens) => Some("tokens per frame must be 1 to 64"),
             _ if !(8..=1000).contains(&self.tail.0) => Some("the tail must be 8 to 1000 frames"),
             _ if finite.iter().any(|value| !value.is_finite()) => Some("weights must be finite numbers"),
             _ if self.margin <= 0.0 || self.lm_weight < 0.0 => Some("margin and language model weight must not be negative"),
@@ -162,6 +170,11 @@ impl BeamState {
     }
 }
 
+/// Which of two tokens comes first: the more probable one.
+fn better(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
 /// ln(e^a + e^b).
 pub(super) fn log_add(a: f64, b: f64) -> f64 {
     let (most, least) = if a > b { (a, b) } else { (b, a) };
@@ -215,6 +228,9 @@ impl Beam {
         fixed: &mut Vec<Token>,
     ) {
         self.choose_tokens(row, &mut state.scratch.tokens);
+        if let Some(favour) = favour {
+            self.choose_term_tokens(state, row, favour);
+        }
         state.window.push_back(FrameScores::new(row, &state.scratch.tokens, confidence));
         self.extend(state, row, favour);
         self.prune(state, favour);
@@ -235,12 +251,31 @@ impl Beam {
                 .take(self.blank)
                 .filter(|(_, score)| *score > self.options.token_floor),
         );
-        let better = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if tokens.len() > self.options.tokens {
             tokens.select_nth_unstable_by(self.options.tokens, better);
             tokens.truncate(self.options.tokens);
         }
         tokens.sort_unstable_by(better);
+    }
+
+    /// Less probable tokens that go on with a term in some prefix of the beam, behind those that are tried anyway.
+    fn choose_term_tokens(&self, state: &mut BeamState, row: &[f32], favour: Favour<'_>) {
+        let BeamState { tree, beam, scratch, .. } = state;
+        let tokens = &mut scratch.tokens;
+        let (usual, lowest) = (tokens.len(), tokens.last().map_or(0.0, |(_, score)| *score));
+        let goes_on = |token| {
+            beam.iter()
+                .any(|hypothesis| favour.goes_on(tree.nodes[index(hypothesis.node)].said.place, token))
+        };
+        let mut others: Vec<(u32, f32)> = (0_u32..)
+            .zip(row.iter().copied())
+            .take(self.blank)
+            .filter(|&(_, score)| score > self.options.term_floor && score <= lowest)
+            .filter(|&(token, _)| !tokens.iter().any(|(tried, _)| *tried == token) && goes_on(token))
+            .collect();
+        others.sort_unstable_by(better);
+        others.truncate(self.options.tokens.min(MOST_TOKENS - usual));
+        tokens.append(&mut others);
     }
 
     /// Lists the prefixes of the next frame with their probabilities.
@@ -312,13 +347,13 @@ impl Beam {
                 }
                 let label = if id == token { hypothesis.blank } else { totals[at] } + f64::from(score);
                 let begins = self.words.begins(id);
-                let (_, bonus) = self.words.favoured(said, id, favour);
+                let (place, bonus) = self.words.favoured(said, id, favour);
                 // Letters added to a word can only lower its look-ahead score, so most need not be looked up.
                 if label == f64::NEG_INFINITY || !begins && label + within + bonus + self.words.slack() < cutoff {
                     continue;
                 }
-                let base = if begins { self.words.complete(said).0 } else { said.base };
-                let (_, partial) = self.words.extend(said.word, id);
+                let base = if begins { self.words.complete(said, favour).0 } else { said.base };
+                let (_, partial) = self.words.expected(said.word, id, place);
                 let score = label + base + partial + bonus;
                 if score >= cutoff {
                     candidates.push(Candidate {

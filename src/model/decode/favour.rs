@@ -58,6 +58,12 @@ impl Favour<'_> {
         self.terms.follow(place, letters)
     }
 
+    /// True if a token goes on with a term, or begins one.
+    pub(super) fn goes_on(&self, place: Place, token: u32) -> bool {
+        let token = usize::try_from(token).unwrap_or(usize::MAX);
+        self.follow(place, token).0.within()
+    }
+
     /// What complete terms have earned if a word ends here; with those that go on, unless the sentence ends as well.
     pub(super) fn ended(&self, place: Place, sentence: bool) -> f64 {
         let place = self.terms.follow(place, &[BOUNDARY]).0;

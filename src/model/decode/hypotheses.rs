@@ -267,7 +267,7 @@ impl TransducerBeam {
         {
             let (tokens, durations) = row.split_at_mut(blank + 1);
             // Chosen before the logarithm, which may make equal what was not.
-            let (best, ranked) = (argmax(tokens), self.ranked(&tokens[..blank]));
+            let (best, ranked) = (argmax(tokens), self.ranked(&tokens[..blank], step.favour.is_some()));
             let longest = argmax_or_zero(durations);
             log_softmax(tokens);
             log_softmax(durations);
@@ -275,10 +275,12 @@ impl TransducerBeam {
             let before = hypothesis.acoustic + durations.get(longest).map_or(0.0, |score| f64::from(*score));
             let certain = step.confidence.of(tokens);
             for (rank, id) in ranked.into_iter().enumerate() {
-                if rank > 0 && tokens[id] <= self.options.token_floor {
-                    break;
-                }
                 let token = u32::try_from(id).unwrap_or(u32::MAX);
+                let usual = rank == 0 || rank < self.options.tokens && tokens[id] > self.options.token_floor;
+                let goes_on = || step.favour.is_some_and(|favour| favour.goes_on(hypothesis.said.place, token));
+                if !(usual || tokens[id] > self.options.term_floor && goes_on()) {
+                    continue;
+                }
                 extensions.push(Extension {
                     parent,
                     token: Token {
@@ -309,13 +311,14 @@ impl TransducerBeam {
         extensions
     }
 
-    /// The tokens worth trying, the best first.
-    fn ranked(&self, tokens: &[f32]) -> Vec<usize> {
+    /// The tokens that may be worth trying, the best first; as many again for terms.
+    fn ranked(&self, tokens: &[f32], favoured: bool) -> Vec<usize> {
+        let most = self.options.tokens * if favoured { 2 } else { 1 };
         let better = |a: &usize, b: &usize| tokens[*b].total_cmp(&tokens[*a]).then(a.cmp(b));
         let mut ranked: Vec<usize> = (0..tokens.len()).collect();
-        if ranked.len() > self.options.tokens {
-            ranked.select_nth_unstable_by(self.options.tokens, better);
-            ranked.truncate(self.options.tokens);
+        if ranked.len() > most {
+            ranked.select_nth_unstable_by(most, better);
+            ranked.truncate(most);
         }
         ranked.sort_unstable_by(better);
         ranked

@@ -1,7 +1,8 @@
 //! What language model and terms say about the words that some tokens spell.
 //!
 //! What it does: follows pieces through the lexicon, scores a word under way by the best it may become, and complete words by
-//! the n-gram model; adds the bonus of the stream's terms. Letters are compared in lower case, marks other than the apostrophe are
+//! the n-gram model; adds the bonus of the stream's terms, whose words are worth as much as unknown ones at least, without the
+//! penalty of these. Letters are compared in lower case, marks other than the apostrophe are
 //! passed over. Who calls it: the beam searches.
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub(super) struct Said {
     /// Score and context once the word under way is complete; computed when first needed.
     complete: Option<(f64, NgramState)>,
     /// Where its letters lead among the stream's terms.
-    place: Place,
+    pub(super) place: Place,
     /// Bonus of those terms.
     favour: f64,
 }
@@ -78,6 +79,8 @@ pub(super) struct WordScorer {
     penalty: f64,
     /// Expected score of an unknown word under way.
     unknown: f64,
+    /// The least score of a word of a term.
+    of_term: f64,
     /// Added for each letter of a term of weight 1.
     term_bonus: f64,
 }
@@ -95,6 +98,7 @@ impl WordScorer {
             bonus,
             penalty,
             unknown,
+            of_term: unknown + penalty,
             term_bonus: f64::from(options.term_bonus),
         };
         let firsts: Vec<(Word, f64)> = scorer
@@ -134,7 +138,7 @@ impl WordScorer {
     }
 
     /// The word under way after `token`, and its expected score.
-    pub(super) fn extend(&self, word: Word, token: u32) -> (Word, f64) {
+    fn extend(&self, word: Word, token: u32) -> (Word, f64) {
         match self.piece(token) {
             Some(piece) if piece.begins => piece.first,
             Some(piece) => self.spell(word, &piece.letters),
@@ -160,12 +164,12 @@ impl WordScorer {
     /// What is said with one more token.
     pub(super) fn grown(&self, said: &mut Said, token: u32, favour: Option<Favour<'_>>) -> Said {
         let (base, context) = if self.begins(token) {
-            self.complete(said)
+            self.complete(said, favour)
         } else {
             (said.base, said.context)
         };
-        let (word, partial) = self.extend(said.word, token);
         let (place, bonus) = self.favoured(said, token, favour);
+        let (word, partial) = self.expected(said.word, token, place);
         Said {
             word,
             base,
@@ -174,6 +178,15 @@ impl WordScorer {
             complete: None,
             place,
             favour: bonus,
+        }
+    }
+
+    /// As [`WordScorer::extend`], where a token has led to `place` among the terms.
+    pub(super) fn expected(&self, word: Word, token: u32, place: Place) -> (Word, f64) {
+        match self.extend(word, token) {
+            (Word::Empty, partial) => (Word::Empty, partial),
+            (word, partial) if place.within() => (word, partial.max(self.of_term)),
+            other => other,
         }
     }
 
@@ -191,7 +204,7 @@ impl WordScorer {
 
     /// What language model and terms add once the word under way has ended, and the sentence with it if `sentence`.
     pub(super) fn ended(&self, said: &mut Said, sentence: bool, favour: Option<Favour<'_>>) -> f64 {
-        let (complete, context) = self.complete(said);
+        let (complete, context) = self.complete(said, favour);
         let last = if sentence { self.end(&context) } else { 0.0 };
         let bonus = favour.map_or(said.favour, |favour| self.term_bonus * favour.ended(said.place, sentence));
         complete + last + bonus
@@ -201,10 +214,11 @@ impl WordScorer {
     pub(super) fn leave_terms(&self, said: &mut Said) {
         said.place = said.place.left();
         said.favour = self.term_bonus * said.place.worth();
+        said.complete = None;
     }
 
     /// Score and context once the word under way is complete; kept.
-    pub(super) fn complete(&self, said: &mut Said) -> (f64, NgramState) {
+    pub(super) fn complete(&self, said: &mut Said, favour: Option<Favour<'_>>) -> (f64, NgramState) {
         if let Some(complete) = said.complete {
             return complete;
         }
@@ -218,7 +232,9 @@ impl WordScorer {
                 };
                 let (probability, context) = known.map_or_else(|| lm.score_unknown(&said.context), |word| lm.score(&said.context, word));
                 let penalty = if known.is_some() { 0.0 } else { self.penalty };
-                (said.base + self.weight * f64::from(probability) - penalty + self.bonus, context)
+                let score = self.weight * f64::from(probability) - penalty + self.bonus;
+                let of_term = favour.is_some_and(|favour| favour.terms.spells(said.place));
+                (said.base + if of_term { score.max(self.of_term) } else { score }, context)
             }
         };
         said.complete = Some(complete);
@@ -280,7 +296,7 @@ mod tests {
         let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 0.05, "{got} not {wanted}");
         let (word, expected) = scorer.extend(Word::Unknown, 0);
         near(expected, ln(-1.0) + 0.5);
-        let complete = |word| scorer.complete(&mut Said { word, ..Said::default() }).0;
+        let complete = |word| scorer.complete(&mut Said { word, ..Said::default() }, None).0;
         near(complete(word), ln(-1.5) + 0.5);
         let (word, expected) = scorer.extend(word, 1);
         near(expected, ln(-1.0) + 0.5);
@@ -299,7 +315,7 @@ mod tests {
             assert!(scorer.begins(token));
             assert_eq!(scorer.extend(Word::Unknown, token), (Word::Empty, 0.0));
         }
-        assert_eq!(scorer.complete(&mut Said::default()).0, 0.0);
+        assert_eq!(scorer.complete(&mut Said::default(), None).0, 0.0);
         assert!(matches!(scorer.extend(Word::Empty, 3), (Word::Unknown, _)));
     }
 }

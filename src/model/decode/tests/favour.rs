@@ -102,7 +102,7 @@ fn a_term_may_go_on_after_a_pause_and_ends_with_the_sentence() {
 
 #[test]
 fn terms_hold_from_the_frames_on_with_which_they_come() {
-    let part = rows(7, &[&[(0, 0.9)], &[(2, 0.6), (1, 0.36)], &[(6, 0.99)], &[(6, 0.99)]]);
+    let part = rows(7, &[&[(0, 0.9)], &[(2, 0.62), (1, 0.36)], &[(6, 0.99)], &[(6, 0.99)]]);
     let lists = [None, terms(&[("ab", 1.0)]), None, terms(&[("aa", 1.0)]), terms(&[("ab", 1.0)])];
     for strategy in [Strategy::Ctc, Strategy::CtcBeam(BeamOptions::default(), None)] {
         let decoder = identity(&PIECES, strategy);

@@ -188,7 +188,7 @@ fn the_language_model_decides_between_words_that_sound_alike() {
 
 #[test]
 fn terms_come_and_go_in_the_middle_of_an_utterance() {
-    let part = loud(&rows(7, &[&[(0, 0.9)], &[(2, 0.6), (1, 0.36)], &[(6, 0.99)], &[(6, 0.99)]]));
+    let part = loud(&rows(7, &[&[(0, 0.9)], &[(2, 0.62), (1, 0.36)], &[(6, 0.99)], &[(6, 0.99)]]));
     let terms = |term: &str| Terms::new([(term, 1.0)]).map(Arc::new);
     let decoder = memoryless(Strategy::Transducer);
     let mut state = decoder.new_state();
