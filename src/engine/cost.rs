@@ -11,7 +11,10 @@ use std::time::Duration;
 pub const BUCKETS: [usize; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096];
 
 /// Weight of a new step in the running mean of its sizes.
-const TRACKING: f64 = 0.05;
+const TRACKING: f64 = 0.02;
+/// A step counts in these means as at most so many times what they are, and as at least that part: one that is further off tells of a
+/// moment, and is a deviation.
+const STEP_MOST: f64 = 2.0;
 /// Weight of a new step in the running mean of the whole engine.
 const DRIFT_TRACKING: f64 = 0.005;
 /// Chunks from which on a step counts fully in these means.
@@ -123,12 +126,12 @@ impl CostTable {
         }
         let ratio = (took / baseline).min(DEVIATION_MOST);
         let weight = weight(chunks);
-        self.drift += DRIFT_TRACKING * weight * (ratio - self.drift);
+        self.drift += DRIFT_TRACKING * weight * (bounded(ratio, self.drift) - self.drift);
         self.lasting += LASTING_TRACKING * weight * (ratio - self.lasting);
         let (below, part) = place(chunks);
         for (bucket, near) in [(below, 1.0 - part), (below + 1, part)] {
             if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
-                cell.ratio += TRACKING * near * (ratio - cell.ratio);
+                cell.ratio += TRACKING * near * (bounded(ratio, cell.ratio) - cell.ratio);
                 cell.seen = (cell.seen + near).min(1e6);
             }
         }
@@ -241,6 +244,11 @@ impl CostTable {
     }
 }
 
+/// A ratio as it counts in a running mean that is at `mean`; see [`STEP_MOST`].
+fn bounded(ratio: f64, mean: f64) -> f64 {
+    ratio.max(mean / STEP_MOST).min(mean * STEP_MOST)
+}
+
 /// How much a step says of the engine as a whole: small ones, which begin with data in no cache and end soon, say little of large ones.
 fn weight(chunks: usize) -> f64 {
     (float(chunks) / FULL).min(1.0).powi(2)
@@ -330,7 +338,7 @@ mod tests {
         assert!(!table.observe(0, 4, ms(40)));
         assert_eq!(table.deviations().len(), DEVIATIONS);
         assert!(table.deviations().any(|ratio| ratio > 9.0));
-        assert!(near(table.predict(0, 4), Duration::from_micros(5_800)));
+        assert!(near(table.predict(0, 4), Duration::from_micros(4_080)));
     }
 
     #[test]

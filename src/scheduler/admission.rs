@@ -15,8 +15,8 @@ use crate::engine::cost::CostTable;
 const USABLE: f64 = 0.8;
 /// How old a prediction may be; one that would refuse somebody must be younger.
 const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
-/// Time over which predictions of the capacity are averaged.
-const MEMORY: Duration = Duration::from_secs(8);
+/// Time over which predictions of the capacity are averaged: one replays four seconds, and those beside differ by a third.
+const MEMORY: Duration = Duration::from_secs(30);
 /// Shares of the capacity from which on the load is seen as [`Overload`], by step.
 const GIVES_WAY: [f64; 3] = [0.7, 0.8, 0.9];
 
@@ -199,7 +199,7 @@ impl Admission {
             return room;
         }
         let predicted = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
-        // The noise of one second neither refuses nor invites anybody.
+        // The noise of some seconds neither refuses nor invites anybody.
         let room = known.map_or(predicted, |(room, at)| {
             let part = now.saturating_duration_since(at).as_secs_f64() / MEMORY.as_secs_f64();
             room + part.min(1.0) * (predicted - room)
