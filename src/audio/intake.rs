@@ -12,7 +12,7 @@ use std::io::{Seek, SeekFrom, Write};
 use bytes::Bytes;
 
 use super::coded::{Coded, Shape, Sound, lanes};
-use super::container::{Container as Reader, FILE_HELD, Format, LIVE_HELD, Source};
+use super::container::{Container as Reader, End, FILE_HELD, Format, LIVE_HELD, Source};
 use super::encoding::{Encoding, Form};
 use super::packets::Packets;
 use super::pcm::{self, PcmFormat};
@@ -285,7 +285,18 @@ impl Intake {
                 }
                 State::Coded { source, sound } => {
                     let (queue, closed) = (&mut self.queue, self.closed);
-                    return source.decode(sound, queue, closed, self.multichannel, max_samples, out);
+                    let appended = source.decode(sound, queue, closed, self.multichannel, max_samples, out)?;
+                    return match source.end() {
+                        None => Ok(appended),
+                        // All that a live client goes on to say would be lost without a word. A file gives what it holds up to there.
+                        Some(End::Broken) if !self.whole => Err(AudioError::Undecodable {
+                            reason: "the container breaks off",
+                        }),
+                        Some(_) => {
+                            self.queue.clear();
+                            Ok(appended.saturating_add(self.end(out)?))
+                        }
+                    };
                 }
                 State::Ended { .. } => {
                     self.queue.clear();
