@@ -400,6 +400,13 @@ async fn headerless_audio_is_described_by_the_query() {
         "Bad Request",
         "Bad Request: failed to process audio: corrupt or unsupported data: amr audio is not supported",
     );
+    let mut gsm = wav();
+    gsm[20] = 0x31;
+    post(&server, "", gsm).await.assert_error(
+        400,
+        "Bad Request",
+        "Bad Request: failed to process audio: corrupt or unsupported data: gsm 6.10 audio is not supported",
+    );
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
-use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader};
+use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader, WavReader};
 
 use super::{AudioError, MAX_CHANNELS};
 use crate::units::Hz;
@@ -65,6 +65,8 @@ pub enum Format {
     Aiff,
     /// Core Audio Format.
     Caf,
+    /// WAV with samples in blocks; all others are [`super::wav`]'s.
+    Wav,
 }
 
 impl Format {
@@ -79,6 +81,7 @@ impl Format {
             Format::Flac => "flac",
             Format::Aiff => "aiff",
             Format::Caf => "caf",
+            Format::Wav => "wav",
         }
     }
 }
@@ -415,6 +418,7 @@ fn open<'s>(format: Format, stream: MediaSourceStream<'s>) -> Result<Box<dyn For
         Format::Flac => Box::new(FlacReader::try_new(stream, options)?),
         Format::Aiff => Box::new(AiffReader::try_new(stream, options)?),
         Format::Caf => Box::new(CafReader::try_new(stream, options)?),
+        Format::Wav => Box::new(WavReader::try_new(stream, options)?),
         Format::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
         Format::Tagged | Format::Mp4 => symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?,
     })

@@ -11,6 +11,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
+use super::au::{self, AuHeader};
 use super::coded::{Coded, Shape, Sound, lanes};
 use super::container::{Container as Reader, End, FILE_HELD, Format, LIVE_HELD, Source};
 use super::encoding::{Encoding, Form};
@@ -55,6 +56,8 @@ enum State {
     RawStart(PcmFormat),
     /// Inside the WAV header; `raw` is the declared format of audio that should have had none.
     Header { header: Box<WavHeader>, raw: Option<PcmFormat> },
+    /// Inside the header of an AU file, whose fixed part may have come.
+    Au(Option<AuHeader>),
     /// Decoding; `left` counts the bytes of samples to come, if known.
     Samples { decoder: Box<Decoder>, left: Option<u64> },
     /// Collecting a container whose index may stand at its end.
@@ -204,7 +207,7 @@ impl Intake {
             State::Samples { decoder, .. } => Some(shape(decoder.format)),
             State::Coded { sound, .. } => sound.as_ref().map(|sound| sound.shape),
             State::Ended { shape } => Some(*shape),
-            State::Sniff | State::Header { raw: None, .. } | State::Spool { .. } | State::Failed(_) => None,
+            State::Sniff | State::Header { raw: None, .. } | State::Au(_) | State::Spool { .. } | State::Failed(_) => None,
         }
     }
 
@@ -251,12 +254,37 @@ impl Intake {
                     if !header.is_complete() {
                         return Ok(0);
                     }
+                    if raw.is_none()
+                        && let Some(head) = header.adpcm().map_err(wav_error)?
+                    {
+                        self.queue.push_front(Bytes::from(head));
+                        self.state = coded(Format::Wav, Source::Pushed, self.whole)?;
+                        continue;
+                    }
                     // Of headerless audio the caller knows more than the header (contract 3.2: skip it), its length included.
                     let (format, left) = match *raw {
                         Some(format) => (format, None),
                         None => (header.format().map_err(wav_error)?, header.data_bytes()),
                     };
                     self.start(format, left)?;
+                }
+                State::Au(None) => {
+                    let head = self.queue.head(au::HEADER_BYTES);
+                    if head.len() < au::HEADER_BYTES {
+                        return Ok(0);
+                    }
+                    self.queue.advance(au::HEADER_BYTES);
+                    self.state = State::Au(Some(au::header(&head)?));
+                }
+                State::Au(Some(header)) => {
+                    let passed = self.queue.len().min(header.note);
+                    self.queue.advance(passed);
+                    header.note -= passed;
+                    if header.note > 0 {
+                        return Ok(0);
+                    }
+                    let AuHeader { format, data, .. } = *header;
+                    self.start(format, data)?;
                 }
                 State::Samples { decoder, left } => {
                     let lanes = lanes(decoder.format.channels, self.multichannel);
@@ -346,6 +374,7 @@ impl Intake {
             State::Samples { decoder, .. } => (shape(decoder.format), &mut decoder.resampler),
             State::Coded { sound: Some(sound), .. } => (sound.shape, &mut sound.resampler),
             State::Header { .. } => return Err(AudioError::Wav(WavError::Truncated)),
+            State::Au(_) => return Err(au::truncated()),
             _ => return Ok(0),
         };
         let lanes = lanes(shape.channels, self.multichannel);
@@ -364,6 +393,7 @@ impl Intake {
                 header: Box::default(),
                 raw: None,
             }),
+            Container::Au => Ok(State::Au(None)),
             Container::Coded(format @ (Format::Mp4 | Format::Caf)) if self.whole => Ok(State::Spool {
                 file: tempfile::tempfile().map_err(spool_error)?,
                 format,
