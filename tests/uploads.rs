@@ -410,6 +410,18 @@ async fn headerless_audio_is_described_by_the_query() {
 }
 
 #[tokio::test]
+async fn what_is_said_to_be_opus_may_be_in_a_container() {
+    let server = Server::start();
+    for name in ["clip.opus.ogg", "clip.webm"] {
+        let bytes = fixture(&format!("../formats/{name}"));
+        let wanted = post(&server, "", bytes.clone()).await;
+        assert!(wanted.words(0).len() > 5, "{name}: {wanted:?}");
+        let answer = post(&server, "encoding=opus&sample_rate=48000", chunked(bytes, 700)).await;
+        assert_eq!(answer.words(0), wanted.words(0), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_container_gives_the_words_of_its_samples() {
     let server = Server::start();
     let wanted = post(&server, "", fixture("../formats/clip.wav")).await;

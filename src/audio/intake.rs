@@ -50,8 +50,8 @@ pub struct AudioSpec {
 /// How far the input has been understood.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the first bytes of a container.
-    Sniff,
+    /// Waiting for the first bytes of a container; `opus`: of one with Opus in it.
+    Sniff { opus: bool },
     /// Headerless audio whose first bytes may be a WAV header that has to be dropped.
     RawStart(PcmFormat),
     /// Inside the WAV header; `raw` is the declared format of audio that should have had none.
@@ -115,15 +115,12 @@ impl Intake {
                 })
             }
             (_, Some(Form::Container(format))) => coded(format, Source::Pushed, spec.whole)?,
-            // Where a packet ends is known by the message alone.
-            (_, Some(Form::Packets)) if spec.whole => {
-                return Err(AudioError::Unsupported { format: "bare opus" });
-            }
+            (_, Some(Form::Packets)) if spec.whole => State::Sniff { opus: true },
             (_, Some(Form::Packets)) => State::Coded {
                 source: Coded::Packets(Packets::new(spec.channels)?),
                 sound: None,
             },
-            (_, None) | (None, _) => State::Sniff,
+            (_, None) | (None, _) => State::Sniff { opus: false },
         };
         Ok(Intake {
             multichannel: spec.multichannel,
@@ -136,6 +133,16 @@ impl Intake {
 
     /// Queues bytes; nothing is decoded. After the end or an error they are dropped.
     pub fn push(&mut self, bytes: Bytes) {
+        if let State::Coded {
+            source: Coded::Packets(packets),
+            sound: None,
+        } = &self.state
+            && packets.bytes() == 0
+            && let Some(format) = sniff::opus_container(&bytes)
+        {
+            // The first message is no packet: the client means what is in its container.
+            self.state = coded(format, Source::Pushed, self.whole).unwrap_or_else(State::Failed);
+        }
         match &mut self.state {
             State::Ended { .. } | State::Failed(_) => {}
             State::Coded {
@@ -207,7 +214,7 @@ impl Intake {
             State::Samples { decoder, .. } => Some(shape(decoder.format)),
             State::Coded { sound, .. } => sound.as_ref().map(|sound| sound.shape),
             State::Ended { shape } => Some(*shape),
-            State::Sniff | State::Header { raw: None, .. } | State::Au(_) | State::Spool { .. } | State::Failed(_) => None,
+            State::Sniff { .. } | State::Header { raw: None, .. } | State::Au(_) | State::Spool { .. } | State::Failed(_) => None,
         }
     }
 
@@ -226,12 +233,12 @@ impl Intake {
     fn advance(&mut self, max_samples: usize, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
         loop {
             match &mut self.state {
-                State::Sniff => {
-                    let head = self.queue.head(SNIFF_BYTES);
+                State::Sniff { opus } => {
+                    let (opus, head) = (*opus, self.queue.head(SNIFF_BYTES));
                     if head.len() < SNIFF_BYTES {
                         return Ok(0);
                     }
-                    self.state = self.recognise(&head)?;
+                    self.state = self.recognise(&head, opus)?;
                 }
                 State::RawStart(format) => {
                     let (format, head) = (*format, self.queue.head(SNIFF_BYTES));
@@ -354,13 +361,13 @@ impl Intake {
     /// The input has ended: decides what was still open at its beginning.
     fn end_of_head(&mut self) -> Result<(), AudioError> {
         match &self.state {
-            State::Sniff if self.queue.is_empty() => Err(AudioError::Empty),
-            State::Sniff if self.queue.len() < SNIFF_BYTES => {
+            State::Sniff { .. } if self.queue.is_empty() => Err(AudioError::Empty),
+            State::Sniff { opus } if self.queue.len() < SNIFF_BYTES => {
                 let head = self.queue.head(SNIFF_BYTES);
                 Err(if sniff::may_be_wav(&head) {
                     AudioError::Wav(WavError::Truncated)
                 } else {
-                    self.recognise(&head).err().unwrap_or(AudioError::Wav(WavError::Truncated))
+                    self.recognise(&head, *opus).err().unwrap_or(AudioError::Wav(WavError::Truncated))
                 })
             }
             State::RawStart(format) if self.queue.len() < SNIFF_BYTES => self.start(*format, None),
@@ -386,8 +393,13 @@ impl Intake {
         Ok(appended)
     }
 
-    /// The state that follows from a container's first bytes.
-    fn recognise(&self, head: &[u8]) -> Result<State, AudioError> {
+    /// The state that follows from a container's first bytes; `opus`: it is to be one with Opus in it.
+    fn recognise(&self, head: &[u8], opus: bool) -> Result<State, AudioError> {
+        if opus {
+            // Where a packet ends is known by the message alone, and a file has none.
+            let format = sniff::opus_container(head).ok_or(AudioError::Unsupported { format: "bare opus" })?;
+            return coded(format, Source::Pushed, self.whole);
+        }
         match sniff::container(head) {
             Container::Wav => Ok(State::Header {
                 header: Box::default(),

@@ -62,6 +62,15 @@ pub fn container(head: &[u8]) -> Container {
     }
 }
 
+/// The container that audio said to be Opus begins with, if it is in one: Ogg, or Matroska and WebM. No Opus packet begins as Ogg does (its
+/// second byte would say 39 frames, more than the 120 ms that there may be), and next to none as the others.
+pub fn opus_container(head: &[u8]) -> Option<Format> {
+    match container(head) {
+        Container::Coded(format @ (Format::Ogg | Format::Matroska)) => Some(format),
+        _ => None,
+    }
+}
+
 fn agrees(head: &[u8], magic: &[u8]) -> bool {
     head.iter().zip(magic).all(|(a, b)| a == b)
 }
@@ -105,6 +114,15 @@ mod tests {
         ];
         for (head, expected) in cases {
             assert_eq!(container(head), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn opus_comes_in_two_containers() {
+        assert_eq!(opus_container(b"OggS"), Some(Format::Ogg));
+        assert_eq!(opus_container(b"\x1a\x45\xdf\xa3"), Some(Format::Matroska));
+        for head in [&b"Ogg"[..], b"fLaC\0\0\0\x22\x10\0\x10\0", b"\x48\x0b\xe4\xc1\x36\xec\xc5\x80", b""] {
+            assert_eq!(opus_container(head), None, "{head:?}");
         }
     }
 

@@ -292,6 +292,20 @@ async fn opus_packets_are_taken_one_a_message() {
 }
 
 #[tokio::test]
+async fn what_is_said_to_be_opus_may_be_in_a_container() {
+    let server = Server::start();
+    for name in ["clip.opus.ogg", "live.webm"] {
+        let bytes = fixture(&format!("../formats/{name}"));
+        let expected = send(&server, "", &bytes, 640).await;
+        assert!(expected.words().len() > 5, "{name}: {}", expected.text());
+        let conversation = send(&server, "encoding=opus&sample_rate=48000", &bytes, 97).await;
+        assert_eq!(conversation.text(), expected.text(), "{name}");
+        assert_eq!(conversation.close(), (1000, ""), "{name}");
+        assert_eq!(conversation.metadata()["duration"], expected.metadata()["duration"], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn containers_without_audio_and_those_that_are_not_decoded_are_refused_with_1008() {
     let server = Server::start();
     let with = |head: &[u8]| [head, &random(4_000)].concat();

@@ -162,6 +162,34 @@ fn declared_containers_are_read_as_such() {
 }
 
 #[test]
+fn what_is_said_to_be_opus_may_be_in_a_container() {
+    for name in ["clip.opus.ogg", "live.webm", "clip.webm"] {
+        let bytes = fixture(name);
+        let plain = decode(spec(true), &bytes, bytes.len(), usize::MAX).unwrap();
+        for whole in [true, false] {
+            let opus = AudioSpec {
+                encoding: Some(Encoding::Opus),
+                rate: Some(Hz(48_000)),
+                ..spec(whole)
+            };
+            for cut in [97, bytes.len()] {
+                let samples = decode(opus, &bytes, cut, 999).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(samples == plain, "{name}: {} samples of {}", samples.len(), plain.len());
+            }
+        }
+    }
+    // Another container is none, and a file has no messages.
+    let opus = AudioSpec {
+        encoding: Some(Encoding::Opus),
+        ..spec(true)
+    };
+    for bytes in [fixture("clip.flac"), fixture("clip.wav"), b"\x48\x0b".to_vec()] {
+        let refused = decode(opus, &bytes, 1_000, 999);
+        assert_eq!(refused, Err(AudioError::Unsupported { format: "bare opus" }));
+    }
+}
+
+#[test]
 fn opus_packets_come_one_a_message() {
     let clip = decode(spec(true), &fixture("clip.wav"), 65_536, 16_000).unwrap();
     let mut encoder = opus::Encoder::new(16_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
@@ -186,8 +214,7 @@ fn opus_packets_come_one_a_message() {
     assert_eq!((intake.buffered_bytes(), intake.lanes()), (0, Some(1)));
     let found = (0..200).map(|lag| correlation(&clip, &out[0], lag)).fold(0.0, f64::max);
     assert!(found > 0.85, "{found}");
-    // A file has no messages; other numbers of channels and endless nonsense are refused.
-    assert!(Intake::new(AudioSpec { whole: true, ..raw }).is_err());
+    // Other numbers of channels and endless nonsense are refused.
     assert!(Intake::new(AudioSpec { channels: 3, ..raw }).is_err());
     let mut nonsense = Intake::new(raw).unwrap();
     (0..60).for_each(|_| nonsense.push(Bytes::from_static(b"\xff\xff\xff")));
