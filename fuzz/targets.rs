@@ -9,7 +9,7 @@ use std::iter::once;
 use bytes::Bytes;
 use hark::audio::pcm::PcmFormat;
 use hark::audio::wav::{WavError, WavHeader};
-use hark::audio::{AudioError, AudioSpec, Encoding, Intake};
+use hark::audio::{AudioError, AudioSpec, Encoding, Intake, sniff};
 use hark::config::Config;
 use hark::model::lm::NgramModel;
 use hark::model::manifest::Manifest;
@@ -190,6 +190,10 @@ fn opus_packets(data: &[u8]) -> bool {
         rest = later;
         if packet.is_empty() {
             continue;
+        }
+        if sniff::opus_container(packet).is_some() {
+            // As the first one it would be read as a container, which is what `live` is for.
+            return false;
         }
         intake.push(Bytes::copy_from_slice(packet));
         match intake.pull(LONGEST, &mut lanes) {

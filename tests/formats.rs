@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Arguments of ffmpeg, the ending, and whether the container can be read live.
-const FORMATS: [(&str, &str, bool); 16] = [
+const FORMATS: [(&str, &str, bool); 29] = [
     ("-c:a flac", "flac", true),
     ("-c:a libmp3lame -b:a 64k -ar 44100 -ac 2", "mp3", true),
     ("-c:a libmp3lame -b:a 32k -write_id3v2 1 -metadata title=call", "mp3", true),
@@ -39,6 +39,19 @@ const FORMATS: [(&str, &str, bool); 16] = [
     ("-c:a pcm_s16be -ar 16000", "aiff", true),
     ("-c:a pcm_s16be -ar 22050", "caf", false),
     ("-c:a pcm_alaw -ar 8000", "wav", true),
+    ("-c:a adpcm_ms -ar 8000", "wav", true),
+    ("-c:a adpcm_ms -ar 16000 -ac 2", "wav", true),
+    ("-c:a adpcm_ima_wav -ar 8000", "wav", true),
+    ("-c:a adpcm_ima_wav -ar 22050 -ac 2", "wav", true),
+    ("-c:a pcm_u8 -ar 16000", "wav", true),
+    ("-c:a pcm_s24le -ar 44100", "wav", true),
+    ("-c:a pcm_s32le -ar 16000", "wav", true),
+    ("-c:a pcm_f32le -ar 48000 -ac 2", "wav", true),
+    ("-c:a pcm_f64le -ar 16000", "wav", true),
+    ("-c:a pcm_s16be -ar 16000", "au", true),
+    ("-c:a pcm_mulaw -ar 8000", "au", true),
+    ("-c:a pcm_s8 -ar 16000", "au", true),
+    ("-c:a pcm_f32be -ar 22050 -ac 2", "au", true),
 ];
 
 fn root() -> &'static Path {

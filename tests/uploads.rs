@@ -400,6 +400,25 @@ async fn headerless_audio_is_described_by_the_query() {
         "Bad Request",
         "Bad Request: failed to process audio: corrupt or unsupported data: amr audio is not supported",
     );
+    let mut gsm = wav();
+    gsm[20] = 0x31;
+    post(&server, "", gsm).await.assert_error(
+        400,
+        "Bad Request",
+        "Bad Request: failed to process audio: corrupt or unsupported data: gsm 6.10 audio is not supported",
+    );
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_opus_may_be_in_a_container() {
+    let server = Server::start();
+    for name in ["clip.opus.ogg", "clip.webm"] {
+        let bytes = fixture(&format!("../formats/{name}"));
+        let wanted = post(&server, "", bytes.clone()).await;
+        assert!(wanted.words(0).len() > 5, "{name}: {wanted:?}");
+        let answer = post(&server, "encoding=opus&sample_rate=48000", chunked(bytes, 700)).await;
+        assert_eq!(answer.words(0), wanted.words(0), "{name}");
+    }
 }
 
 #[tokio::test]

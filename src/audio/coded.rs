@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::AudioError;
-use super::container::{Container, Frames, Step};
+use super::container::{Container, End, Frames, Step};
 use super::packets::Packets;
 use super::pcm;
 use super::queue::Queue;
@@ -70,7 +70,7 @@ impl Coded {
                 Coded::Packets(packets) => packets.decode_next()?,
                 Coded::Container(reader) => match reader.step()? {
                     Step::Frames(frames) => Some(frames),
-                    Step::Ended => None,
+                    Step::Ended(_) => None,
                     Step::Hungry if !queue.is_empty() => {
                         reader.feed(queue.some(FEED_BYTES));
                         continue;
@@ -89,6 +89,14 @@ impl Coded {
             }
         }
         Ok(appended)
+    }
+
+    /// How the sound has ended; none as long as there may be more.
+    pub(super) fn end(&self) -> Option<End> {
+        match self {
+            Coded::Packets(_) => None,
+            Coded::Container(reader) => reader.end(),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
-use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader};
+use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader, WavReader};
 
 use super::{AudioError, MAX_CHANNELS};
 use crate::units::Hz;
@@ -65,6 +65,8 @@ pub enum Format {
     Aiff,
     /// Core Audio Format.
     Caf,
+    /// WAV with samples in blocks; all others are [`super::wav`]'s.
+    Wav,
 }
 
 impl Format {
@@ -79,6 +81,7 @@ impl Format {
             Format::Flac => "flac",
             Format::Aiff => "aiff",
             Format::Caf => "caf",
+            Format::Wav => "wav",
         }
     }
 }
@@ -99,7 +102,16 @@ pub enum Step {
     /// It has decoded interleaved frames.
     Frames(Frames),
     /// The sound has ended.
-    Ended,
+    Ended(End),
+}
+
+/// How the sound of a container has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the container, or with the input, however little of the container that is.
+    Over,
+    /// What follows cannot be read, though the input has not ended.
+    Broken,
 }
 
 /// Interleaved frames.
@@ -123,7 +135,9 @@ pub struct Container {
     /// How many of them there may be.
     most: usize,
     hungry: bool,
-    ended: bool,
+    /// The reader has all the bytes there are.
+    complete: bool,
+    end: Option<End>,
 }
 
 impl Container {
@@ -136,6 +150,7 @@ impl Container {
         let (sender, steps) = sync_channel(0);
         let taken = Arc::new(AtomicUsize::new(0));
         let counted = Arc::downgrade(&taken);
+        let complete = matches!(source, Source::File(_));
         let work = move || {
             let stream = match source {
                 Source::File(file) => {
@@ -156,7 +171,7 @@ impl Container {
                     MediaSourceStream::new(Box::new(pushed), Default::default())
                 }
             };
-            let end = read(format, stream, &sender, &counted).map(|()| Step::Ended);
+            let end = read(format, stream, &sender, &counted).map(Step::Ended);
             // Nobody to tell: the intake is gone.
             sender.send(end).ok();
         };
@@ -171,7 +186,8 @@ impl Container {
             taken,
             most,
             hungry: false,
-            ended: false,
+            complete,
+            end: None,
         })
     }
 
@@ -180,8 +196,8 @@ impl Container {
     /// # Errors
     /// The bytes cannot be decoded, the reader does not come to an end with them, or takes too many for one packet.
     pub fn step(&mut self) -> Result<Step, AudioError> {
-        if self.ended {
-            return Ok(Step::Ended);
+        if let Some(end) = self.end {
+            return Ok(Step::Ended(end));
         }
         if self.hungry {
             return Ok(Step::Hungry);
@@ -194,14 +210,26 @@ impl Container {
         if self.taken.load(Relaxed) > self.most {
             return Err(undecodable("a packet, or what comes before the first, is too large"));
         }
-        let step = step?;
+        let step = match step? {
+            // What was cut off is decoded as far as it goes.
+            Step::Ended(_) if self.complete => Step::Ended(End::Over),
+            step => step,
+        };
         self.hungry = matches!(step, Step::Hungry);
-        self.ended = matches!(step, Step::Ended);
+        if let Step::Ended(end) = step {
+            self.end = Some(end);
+        }
         Ok(step)
+    }
+
+    /// How the sound has ended; none as long as there may be more.
+    pub fn end(&self) -> Option<End> {
+        self.end
     }
 
     /// Gives bytes to a hungry reader; none at all says that the input has ended.
     pub fn feed(&mut self, bytes: Bytes) {
+        self.complete |= bytes.is_empty();
         self.taken.fetch_add(bytes.len(), Relaxed);
         self.hungry = self.bytes.try_send(bytes).is_err();
     }
@@ -294,13 +322,13 @@ fn read(
     stream: MediaSourceStream<'_>,
     steps: &SyncSender<Result<Step, AudioError>>,
     taken: &Weak<AtomicUsize>,
-) -> Result<(), AudioError> {
+) -> Result<End, AudioError> {
     let mut reader = open(format, stream).map_err(|error| refused(format, &error))?;
     let (mut track, mut decoder) = audio_track(format, reader.as_ref())?;
     let mut priming = priming(decoder.as_ref());
     let mut broken = 0;
     let mut given = false;
-    loop {
+    let end = loop {
         if broken > BROKEN_PACKETS {
             return Err(undecodable("too many packets in a row hold no sound"));
         }
@@ -313,15 +341,14 @@ fn read(
                 reader.metadata().skip_to_latest();
                 continue;
             }
-            Ok(None) => break,
-            // What was cut off is decoded as far as it goes.
-            Err(Error::IoError(_) | Error::DecodeError(_)) if given => break,
+            Ok(None) => break End::Over,
+            Err(Error::IoError(_) | Error::DecodeError(_)) if given => break End::Broken,
             Err(error) => return Err(refused(format, &error)),
         };
         match taken.upgrade() {
             Some(taken) => taken.store(0, Relaxed),
             // Given up.
-            None => return Ok(()),
+            None => return Ok(End::Over),
         }
         if packet.track_id != track {
             broken += usize::from(packet.data.is_empty());
@@ -362,11 +389,11 @@ fn read(
         }
         given = true;
         if !frames.samples.is_empty() && steps.send(Ok(Step::Frames(frames))).is_err() {
-            return Ok(());
+            return Ok(End::Over);
         }
-    }
+    };
     if given {
-        Ok(())
+        Ok(end)
     } else {
         Err(undecodable("the container holds no audio"))
     }
@@ -391,6 +418,7 @@ fn open<'s>(format: Format, stream: MediaSourceStream<'s>) -> Result<Box<dyn For
         Format::Flac => Box::new(FlacReader::try_new(stream, options)?),
         Format::Aiff => Box::new(AiffReader::try_new(stream, options)?),
         Format::Caf => Box::new(CafReader::try_new(stream, options)?),
+        Format::Wav => Box::new(WavReader::try_new(stream, options)?),
         Format::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
         Format::Tagged | Format::Mp4 => symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?,
     })

@@ -24,7 +24,7 @@ pub enum Encoding {
     Flac,
     /// Opus in Ogg.
     OggOpus,
-    /// Opus packets, one a message.
+    /// Opus packets, one a message, or in Ogg or WebM all the same.
     Opus,
 }
 
@@ -35,7 +35,7 @@ pub enum Form {
     Samples(SampleFormat),
     /// A container that says more about itself than the client.
     Container(Format),
-    /// Packets without a container.
+    /// Packets without a container, unless the first bytes are those of one.
     Packets,
 }
 

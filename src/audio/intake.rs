@@ -11,8 +11,9 @@ use std::io::{Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
+use super::au::{self, AuHeader};
 use super::coded::{Coded, Shape, Sound, lanes};
-use super::container::{Container as Reader, FILE_HELD, Format, LIVE_HELD, Source};
+use super::container::{Container as Reader, End, FILE_HELD, Format, LIVE_HELD, Source};
 use super::encoding::{Encoding, Form};
 use super::packets::Packets;
 use super::pcm::{self, PcmFormat};
@@ -49,12 +50,14 @@ pub struct AudioSpec {
 /// How far the input has been understood.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the first bytes of a container.
-    Sniff,
+    /// Waiting for the first bytes of a container; `opus`: of one with Opus in it.
+    Sniff { opus: bool },
     /// Headerless audio whose first bytes may be a WAV header that has to be dropped.
     RawStart(PcmFormat),
     /// Inside the WAV header; `raw` is the declared format of audio that should have had none.
     Header { header: Box<WavHeader>, raw: Option<PcmFormat> },
+    /// Inside the header of an AU file, whose fixed part may have come.
+    Au(Option<AuHeader>),
     /// Decoding; `left` counts the bytes of samples to come, if known.
     Samples { decoder: Box<Decoder>, left: Option<u64> },
     /// Collecting a container whose index may stand at its end.
@@ -112,15 +115,12 @@ impl Intake {
                 })
             }
             (_, Some(Form::Container(format))) => coded(format, Source::Pushed, spec.whole)?,
-            // Where a packet ends is known by the message alone.
-            (_, Some(Form::Packets)) if spec.whole => {
-                return Err(AudioError::Unsupported { format: "bare opus" });
-            }
+            (_, Some(Form::Packets)) if spec.whole => State::Sniff { opus: true },
             (_, Some(Form::Packets)) => State::Coded {
                 source: Coded::Packets(Packets::new(spec.channels)?),
                 sound: None,
             },
-            (_, None) | (None, _) => State::Sniff,
+            (_, None) | (None, _) => State::Sniff { opus: false },
         };
         Ok(Intake {
             multichannel: spec.multichannel,
@@ -133,6 +133,16 @@ impl Intake {
 
     /// Queues bytes; nothing is decoded. After the end or an error they are dropped.
     pub fn push(&mut self, bytes: Bytes) {
+        if let State::Coded {
+            source: Coded::Packets(packets),
+            sound: None,
+        } = &self.state
+            && packets.bytes() == 0
+            && let Some(format) = sniff::opus_container(&bytes)
+        {
+            // The first message is no packet: the client means what is in its container.
+            self.state = coded(format, Source::Pushed, self.whole).unwrap_or_else(State::Failed);
+        }
         match &mut self.state {
             State::Ended { .. } | State::Failed(_) => {}
             State::Coded {
@@ -204,7 +214,7 @@ impl Intake {
             State::Samples { decoder, .. } => Some(shape(decoder.format)),
             State::Coded { sound, .. } => sound.as_ref().map(|sound| sound.shape),
             State::Ended { shape } => Some(*shape),
-            State::Sniff | State::Header { raw: None, .. } | State::Spool { .. } | State::Failed(_) => None,
+            State::Sniff { .. } | State::Header { raw: None, .. } | State::Au(_) | State::Spool { .. } | State::Failed(_) => None,
         }
     }
 
@@ -223,12 +233,12 @@ impl Intake {
     fn advance(&mut self, max_samples: usize, out: &mut Vec<Vec<f32>>) -> Result<usize, AudioError> {
         loop {
             match &mut self.state {
-                State::Sniff => {
-                    let head = self.queue.head(SNIFF_BYTES);
+                State::Sniff { opus } => {
+                    let (opus, head) = (*opus, self.queue.head(SNIFF_BYTES));
                     if head.len() < SNIFF_BYTES {
                         return Ok(0);
                     }
-                    self.state = self.recognise(&head)?;
+                    self.state = self.recognise(&head, opus)?;
                 }
                 State::RawStart(format) => {
                     let (format, head) = (*format, self.queue.head(SNIFF_BYTES));
@@ -251,12 +261,37 @@ impl Intake {
                     if !header.is_complete() {
                         return Ok(0);
                     }
+                    if raw.is_none()
+                        && let Some(head) = header.adpcm().map_err(wav_error)?
+                    {
+                        self.queue.push_front(Bytes::from(head));
+                        self.state = coded(Format::Wav, Source::Pushed, self.whole)?;
+                        continue;
+                    }
                     // Of headerless audio the caller knows more than the header (contract 3.2: skip it), its length included.
                     let (format, left) = match *raw {
                         Some(format) => (format, None),
                         None => (header.format().map_err(wav_error)?, header.data_bytes()),
                     };
                     self.start(format, left)?;
+                }
+                State::Au(None) => {
+                    let head = self.queue.head(au::HEADER_BYTES);
+                    if head.len() < au::HEADER_BYTES {
+                        return Ok(0);
+                    }
+                    self.queue.advance(au::HEADER_BYTES);
+                    self.state = State::Au(Some(au::header(&head)?));
+                }
+                State::Au(Some(header)) => {
+                    let passed = self.queue.len().min(header.note);
+                    self.queue.advance(passed);
+                    header.note -= passed;
+                    if header.note > 0 {
+                        return Ok(0);
+                    }
+                    let AuHeader { format, data, .. } = *header;
+                    self.start(format, data)?;
                 }
                 State::Samples { decoder, left } => {
                     let lanes = lanes(decoder.format.channels, self.multichannel);
@@ -285,7 +320,18 @@ impl Intake {
                 }
                 State::Coded { source, sound } => {
                     let (queue, closed) = (&mut self.queue, self.closed);
-                    return source.decode(sound, queue, closed, self.multichannel, max_samples, out);
+                    let appended = source.decode(sound, queue, closed, self.multichannel, max_samples, out)?;
+                    return match source.end() {
+                        None => Ok(appended),
+                        // All that a live client goes on to say would be lost without a word. A file gives what it holds up to there.
+                        Some(End::Broken) if !self.whole => Err(AudioError::Undecodable {
+                            reason: "the container breaks off",
+                        }),
+                        Some(_) => {
+                            self.queue.clear();
+                            Ok(appended.saturating_add(self.end(out)?))
+                        }
+                    };
                 }
                 State::Ended { .. } => {
                     self.queue.clear();
@@ -315,13 +361,13 @@ impl Intake {
     /// The input has ended: decides what was still open at its beginning.
     fn end_of_head(&mut self) -> Result<(), AudioError> {
         match &self.state {
-            State::Sniff if self.queue.is_empty() => Err(AudioError::Empty),
-            State::Sniff if self.queue.len() < SNIFF_BYTES => {
+            State::Sniff { .. } if self.queue.is_empty() => Err(AudioError::Empty),
+            State::Sniff { opus } if self.queue.len() < SNIFF_BYTES => {
                 let head = self.queue.head(SNIFF_BYTES);
                 Err(if sniff::may_be_wav(&head) {
                     AudioError::Wav(WavError::Truncated)
                 } else {
-                    self.recognise(&head).err().unwrap_or(AudioError::Wav(WavError::Truncated))
+                    self.recognise(&head, *opus).err().unwrap_or(AudioError::Wav(WavError::Truncated))
                 })
             }
             State::RawStart(format) if self.queue.len() < SNIFF_BYTES => self.start(*format, None),
@@ -335,6 +381,7 @@ impl Intake {
             State::Samples { decoder, .. } => (shape(decoder.format), &mut decoder.resampler),
             State::Coded { sound: Some(sound), .. } => (sound.shape, &mut sound.resampler),
             State::Header { .. } => return Err(AudioError::Wav(WavError::Truncated)),
+            State::Au(_) => return Err(au::truncated()),
             _ => return Ok(0),
         };
         let lanes = lanes(shape.channels, self.multichannel);
@@ -346,13 +393,19 @@ impl Intake {
         Ok(appended)
     }
 
-    /// The state that follows from a container's first bytes.
-    fn recognise(&self, head: &[u8]) -> Result<State, AudioError> {
+    /// The state that follows from a container's first bytes; `opus`: it is to be one with Opus in it.
+    fn recognise(&self, head: &[u8], opus: bool) -> Result<State, AudioError> {
+        if opus {
+            // Where a packet ends is known by the message alone, and a file has none.
+            let format = sniff::opus_container(head).ok_or(AudioError::Unsupported { format: "bare opus" })?;
+            return coded(format, Source::Pushed, self.whole);
+        }
         match sniff::container(head) {
             Container::Wav => Ok(State::Header {
                 header: Box::default(),
                 raw: None,
             }),
+            Container::Au => Ok(State::Au(None)),
             Container::Coded(format @ (Format::Mp4 | Format::Caf)) if self.whole => Ok(State::Spool {
                 file: tempfile::tempfile().map_err(spool_error)?,
                 format,

@@ -8,6 +8,7 @@
 //! The samples never depend on how the bytes were split into messages: decoding and resampling always work on blocks of the
 //! same size counted from the beginning of the stream.
 
+pub mod au;
 pub mod chunker;
 mod coded;
 pub mod container;

@@ -11,11 +11,13 @@
 use super::g711;
 use crate::units::Hz;
 
-/// How one sample is stored; integers and floats are little-endian.
+/// How one sample is stored; integers and floats are little-endian but for those that say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SampleFormat {
     /// Unsigned 8-bit, silence at 128.
     U8,
+    /// Signed 8-bit.
+    S8,
     /// Signed 16-bit.
     S16,
     /// Signed 24-bit, packed in three bytes.
@@ -26,6 +28,16 @@ pub enum SampleFormat {
     F32,
     /// 64-bit float.
     F64,
+    /// Signed 16-bit, big-endian.
+    S16Be,
+    /// Signed 24-bit, packed in three bytes, big-endian.
+    S24Be,
+    /// Signed 32-bit, big-endian.
+    S32Be,
+    /// 32-bit float, big-endian.
+    F32Be,
+    /// 64-bit float, big-endian.
+    F64Be,
     /// G.711 mu-law.
     Mulaw,
     /// G.711 A-law.
@@ -36,11 +48,11 @@ impl SampleFormat {
     /// Bytes of one sample.
     pub fn bytes(self) -> usize {
         match self {
-            SampleFormat::U8 | SampleFormat::Mulaw | SampleFormat::Alaw => 1,
-            SampleFormat::S16 => 2,
-            SampleFormat::S24 => 3,
-            SampleFormat::S32 | SampleFormat::F32 => 4,
-            SampleFormat::F64 => 8,
+            SampleFormat::U8 | SampleFormat::S8 | SampleFormat::Mulaw | SampleFormat::Alaw => 1,
+            SampleFormat::S16 | SampleFormat::S16Be => 2,
+            SampleFormat::S24 | SampleFormat::S24Be => 3,
+            SampleFormat::S32 | SampleFormat::F32 | SampleFormat::S32Be | SampleFormat::F32Be => 4,
+            SampleFormat::F64 | SampleFormat::F64Be => 8,
         }
     }
 }
@@ -70,22 +82,17 @@ pub fn decode(bytes: &[u8], format: PcmFormat, lanes: &mut [Vec<f32>]) {
     let channels = usize::from(format.channels);
     match format.sample {
         SampleFormat::U8 => spread(bytes.as_chunks().0, channels, lanes, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
-        SampleFormat::S16 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 2]| {
-            f32::from(i16::from_le_bytes(b)) / 32_768.0
-        }),
-        SampleFormat::S24 => spread(bytes.as_chunks().0, channels, lanes, |[a, b, c]: [u8; 3]| {
-            (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
-        }),
-        SampleFormat::S32 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 4]| {
-            (f64::from(i32::from_le_bytes(b)) / 2_147_483_648.0) as f32
-        }),
-        SampleFormat::F32 => spread(bytes.as_chunks().0, channels, lanes, |b: [u8; 4]| clip(f32::from_le_bytes(b))),
-        SampleFormat::F64 => spread(
-            bytes.as_chunks().0,
-            channels,
-            lanes,
-            |b: [u8; 8]| clip(f64::from_le_bytes(b) as f32),
-        ),
+        SampleFormat::S8 => spread(bytes.as_chunks().0, channels, lanes, s8),
+        SampleFormat::S16 => spread(bytes.as_chunks().0, channels, lanes, s16),
+        SampleFormat::S24 => spread(bytes.as_chunks().0, channels, lanes, s24),
+        SampleFormat::S32 => spread(bytes.as_chunks().0, channels, lanes, s32),
+        SampleFormat::F32 => spread(bytes.as_chunks().0, channels, lanes, float32),
+        SampleFormat::F64 => spread(bytes.as_chunks().0, channels, lanes, float64),
+        SampleFormat::S16Be => spread(bytes.as_chunks().0, channels, lanes, |b| s16(turned(b))),
+        SampleFormat::S24Be => spread(bytes.as_chunks().0, channels, lanes, |b| s24(turned(b))),
+        SampleFormat::S32Be => spread(bytes.as_chunks().0, channels, lanes, |b| s32(turned(b))),
+        SampleFormat::F32Be => spread(bytes.as_chunks().0, channels, lanes, |b| float32(turned(b))),
+        SampleFormat::F64Be => spread(bytes.as_chunks().0, channels, lanes, |b| float64(turned(b))),
         SampleFormat::Mulaw => spread(bytes.as_chunks().0, channels, lanes, |[b]: [u8; 1]| {
             f32::from(g711::MULAW[usize::from(b)]) / 32_768.0
         }),
@@ -93,6 +100,36 @@ pub fn decode(bytes: &[u8], format: PcmFormat, lanes: &mut [Vec<f32>]) {
             f32::from(g711::ALAW[usize::from(b)]) / 32_768.0
         }),
     }
+}
+
+fn s8([byte]: [u8; 1]) -> f32 {
+    f32::from(i8::from_le_bytes([byte])) / 128.0
+}
+
+fn s16(bytes: [u8; 2]) -> f32 {
+    f32::from(i16::from_le_bytes(bytes)) / 32_768.0
+}
+
+fn s24([a, b, c]: [u8; 3]) -> f32 {
+    (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
+}
+
+fn s32(bytes: [u8; 4]) -> f32 {
+    (f64::from(i32::from_le_bytes(bytes)) / 2_147_483_648.0) as f32
+}
+
+fn float32(bytes: [u8; 4]) -> f32 {
+    clip(f32::from_le_bytes(bytes))
+}
+
+fn float64(bytes: [u8; 8]) -> f32 {
+    clip(f64::from_le_bytes(bytes) as f32)
+}
+
+/// The bytes of a sample in the other order.
+fn turned<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
+    bytes.reverse();
+    bytes
 }
 
 fn clip(value: f32) -> f32 {
@@ -165,6 +202,12 @@ mod tests {
         assert_eq!(one(SampleFormat::S32, &[0, 0, 0, 0x80, 0, 0, 0, 0x40]), [-1.0, 0.5]);
         assert_eq!(one(SampleFormat::F32, &0.25_f32.to_le_bytes()), [0.25]);
         assert_eq!(one(SampleFormat::F64, &(-0.25_f64).to_le_bytes()), [-0.25]);
+        assert_eq!(one(SampleFormat::S8, &[0x80, 0, 0x40]), [-1.0, 0.0, 0.5]);
+        assert_eq!(one(SampleFormat::S16Be, &[0x80, 0, 0x40, 0]), [-1.0, 0.5]);
+        assert_eq!(one(SampleFormat::S24Be, &[0x80, 0, 0, 0x40, 0, 0]), [-1.0, 0.5]);
+        assert_eq!(one(SampleFormat::S32Be, &[0x80, 0, 0, 0, 0x40, 0, 0, 0]), [-1.0, 0.5]);
+        assert_eq!(one(SampleFormat::F32Be, &0.25_f32.to_be_bytes()), [0.25]);
+        assert_eq!(one(SampleFormat::F64Be, &(-0.25_f64).to_be_bytes()), [-0.25]);
         assert_eq!(one(SampleFormat::Mulaw, &[0xff, 0x80]), [0.0, 32_124.0 / 32_768.0]);
         assert_eq!(one(SampleFormat::Alaw, &[0xd5, 0x2a]), [8.0 / 32_768.0, -32_256.0 / 32_768.0]);
     }

@@ -30,6 +30,12 @@ impl Queue {
         self.pieces.push_back(bytes);
     }
 
+    /// Puts bytes before all others.
+    pub(super) fn push_front(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.pieces.push_front(bytes);
+    }
+
     /// Bytes held.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -122,5 +128,8 @@ mod tests {
             (500, Bytes::from_static(b"c"), 0)
         );
         assert_eq!(queue.some(9), Bytes::new());
+        queue.push(Bytes::from_static(b"d"));
+        queue.push_front(Bytes::from_static(b"bc"));
+        assert_eq!((queue.len(), queue.head(9)), (3, b"bcd".to_vec()));
     }
 }

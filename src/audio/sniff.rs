@@ -13,6 +13,8 @@ pub const SNIFF_BYTES: usize = 12;
 pub enum Container {
     /// RIFF, RF64 or BW64 with form type WAVE.
     Wav,
+    /// AU, also known as SND.
+    Au,
     /// One that is decoded here.
     Coded(Format),
     /// Recognised, but not decoded here; the name of the format.
@@ -45,7 +47,7 @@ pub fn container(head: &[u8]) -> Container {
         [b'#', b'!', b'A', b'M', b'R', ..] => Other("amr"),
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Coded(Format::Aiff),
         [b'c', b'a', b'f', b'f', ..] => Coded(Format::Caf),
-        [b'.', b's', b'n', b'd', ..] => Other("au"),
+        [b'.', b's', b'n', b'd', ..] => Container::Au,
         [0x30, 0x26, 0xb2, 0x75, ..] => Other("asf"),
         [b'F', b'L', b'V', 1, ..] => Other("flv"),
         [b'w', b'v', b'p', b'k', ..] => Other("wavpack"),
@@ -57,6 +59,15 @@ pub fn container(head: &[u8]) -> Container {
             Coded(Format::Mpeg)
         }
         _ => Container::Unknown,
+    }
+}
+
+/// The container that audio said to be Opus begins with, if it is in one: Ogg, or Matroska and WebM. No Opus packet begins as Ogg does (its
+/// second byte would say 39 frames, more than the 120 ms that there may be), and next to none as the others.
+pub fn opus_container(head: &[u8]) -> Option<Format> {
+    match container(head) {
+        Container::Coded(format @ (Format::Ogg | Format::Matroska)) => Some(format),
+        _ => None,
     }
 }
 
@@ -81,9 +92,10 @@ mod tests {
 
     #[test]
     fn magic_numbers() {
-        let cases: [(&[u8], Container); 17] = [
+        let cases: [(&[u8], Container); 18] = [
             (b"RIFF\x24\0\0\0WAVEfmt ", Container::Wav),
             (b"RF64\xff\xff\xff\xffWAVEds64", Container::Wav),
+            (b".snd\0\0\0\x18\xff\xff\xff\xff", Container::Au),
             (b"RIFF\x24\0\0\0AVI LIST", Container::Other("riff (not wave)")),
             (b"fLaC\0\0\0\x22\x10\0\x10\0", Container::Coded(Format::Flac)),
             (b"OggS\0\x02\0\0\0\0\0\0", Container::Coded(Format::Ogg)),
@@ -102,6 +114,15 @@ mod tests {
         ];
         for (head, expected) in cases {
             assert_eq!(container(head), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn opus_comes_in_two_containers() {
+        assert_eq!(opus_container(b"OggS"), Some(Format::Ogg));
+        assert_eq!(opus_container(b"\x1a\x45\xdf\xa3"), Some(Format::Matroska));
+        for head in [&b"Ogg"[..], b"fLaC\0\0\0\x22\x10\0\x10\0", b"\x48\x0b\xe4\xc1\x36\xec\xc5\x80", b""] {
+            assert_eq!(opus_container(head), None, "{head:?}");
         }
     }
 

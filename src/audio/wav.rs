@@ -24,6 +24,10 @@ pub const MAX_RATE: Hz = Hz(192_000);
 const FMT_BYTES: usize = 40;
 /// Bytes 2 to 15 of the sub-format GUIDs that stand for a plain format tag.
 const GUID_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
+/// Format tag of the ADPCM of Microsoft.
+const MS_ADPCM: u16 = 0x0002;
+/// Format tag of the ADPCM of the IMA, as Intel has laid it out (DVI).
+const IMA_ADPCM: u16 = 0x0011;
 /// A size that says "unknown" or "see the ds64 chunk".
 const UNKNOWN_SIZE: u32 = u32::MAX;
 
@@ -179,6 +183,70 @@ impl WavHeader {
     /// # Errors
     /// [`WavError`] if there is none, or it is malformed, unknown or outside the limits.
     pub fn format(&self) -> Result<PcmFormat, WavError> {
+        let fields = self.fields()?;
+        let (tag, channels, rate, bits) = (fields.tag, fields.channels, fields.rate, fields.bits);
+        let sample = match (tag, bits) {
+            (1, 8) => SampleFormat::U8,
+            (1, 16) => SampleFormat::S16,
+            (1, 24) => SampleFormat::S24,
+            (1, 32) => SampleFormat::S32,
+            (3, 32) => SampleFormat::F32,
+            (3, 64) => SampleFormat::F64,
+            (6, 8) => SampleFormat::Alaw,
+            (7, 8) => SampleFormat::Mulaw,
+            (1 | 3 | 6 | 7, bits) => return Err(WavError::Bits { bits, tag }),
+            (tag, _) => return Err(codec_name(tag).map_or(WavError::UnknownTag { tag }, |codec| WavError::UnsupportedCodec { codec })),
+        };
+        check(channels, rate)?;
+        Ok(PcmFormat {
+            sample,
+            channels,
+            rate: Hz(rate),
+        })
+    }
+
+    /// If the samples are ADPCM, which comes in blocks: the header of a WAV file of the same format and length and nothing else,
+    /// for the reader of [`super::container::Format::Wav`]. [`WavHeader::format`] refuses them.
+    ///
+    /// # Errors
+    /// [`WavError`] if there is no format, or it is malformed or outside the limits.
+    pub fn adpcm(&self) -> Result<Option<Vec<u8>>, WavError> {
+        let fields = self.fields()?;
+        // What follows the sample width: the samples of a block, in the one case with the usual coefficients, which nobody reads.
+        let extra: u16 = match fields.tag {
+            MS_ADPCM => 32,
+            IMA_ADPCM => 2,
+            _ => return Ok(None),
+        };
+        let (tag, channels, rate, bits) = (fields.tag, fields.channels, fields.rate, fields.bits);
+        if bits != 4 {
+            return Err(WavError::Bits { bits, tag });
+        }
+        check(channels, rate)?;
+        if channels > 2 {
+            return Err(WavError::UnsupportedCodec {
+                codec: "adpcm of more than two channels",
+            });
+        }
+        let data = self.data.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(UNKNOWN_SIZE);
+        let mut head = b"RIFF\xff\xff\xff\xffWAVEfmt ".to_vec();
+        head.extend((18 + u32::from(extra)).to_le_bytes());
+        head.extend(tag.to_le_bytes());
+        head.extend(channels.to_le_bytes());
+        head.extend(rate.to_le_bytes());
+        // The bytes of a second, which nobody reads either.
+        head.extend(0_u32.to_le_bytes());
+        head.extend(fields.block.to_le_bytes());
+        head.extend(bits.to_le_bytes());
+        head.extend(extra.to_le_bytes());
+        head.resize(head.len() + usize::from(extra), 0);
+        head.extend(b"data");
+        head.extend(data.to_le_bytes());
+        Ok(Some(head))
+    }
+
+    /// What the `fmt ` chunk says.
+    fn fields(&self) -> Result<Fields, WavError> {
         let fmt = self.fmt.as_deref().ok_or(WavError::NoFormat)?;
         let short = WavError::ShortFormat { bytes: fmt.len() };
         let (Some(mut tag), Some(channels), Some(rate), Some(bits)) = (u16_at(fmt, 0), u16_at(fmt, 2), u32_at(fmt, 4), u16_at(fmt, 14))
@@ -193,28 +261,12 @@ impl WavHeader {
                 tag
             };
         }
-        let sample = match (tag, bits) {
-            (1, 8) => SampleFormat::U8,
-            (1, 16) => SampleFormat::S16,
-            (1, 24) => SampleFormat::S24,
-            (1, 32) => SampleFormat::S32,
-            (3, 32) => SampleFormat::F32,
-            (3, 64) => SampleFormat::F64,
-            (6, 8) => SampleFormat::Alaw,
-            (7, 8) => SampleFormat::Mulaw,
-            (1 | 3 | 6 | 7, bits) => return Err(WavError::Bits { bits, tag }),
-            (tag, _) => return Err(codec_name(tag).map_or(WavError::UnknownTag { tag }, |codec| WavError::UnsupportedCodec { codec })),
-        };
-        if channels == 0 || channels > MAX_CHANNELS {
-            return Err(WavError::Channels { channels });
-        }
-        if !(MIN_RATE.0..=MAX_RATE.0).contains(&rate) {
-            return Err(WavError::Rate { rate });
-        }
-        Ok(PcmFormat {
-            sample,
+        Ok(Fields {
+            tag,
             channels,
-            rate: Hz(rate),
+            rate,
+            block: u16_at(fmt, 12).unwrap_or(0),
+            bits,
         })
     }
 
@@ -299,12 +351,34 @@ impl WavHeader {
     }
 }
 
+/// What a `fmt ` chunk says.
+struct Fields {
+    /// The format tag, that of the sub-format in the extensible form.
+    tag: u16,
+    channels: u16,
+    rate: u32,
+    /// Bytes of a frame, or of a block of frames.
+    block: u16,
+    bits: u16,
+}
+
+/// Channels and rate within the limits.
+fn check(channels: u16, rate: u32) -> Result<(), WavError> {
+    if channels == 0 || channels > MAX_CHANNELS {
+        return Err(WavError::Channels { channels });
+    }
+    if !(MIN_RATE.0..=MAX_RATE.0).contains(&rate) {
+        return Err(WavError::Rate { rate });
+    }
+    Ok(())
+}
+
 /// Names of registered format tags that turn up in telephony and have no decoder here.
 fn codec_name(tag: u16) -> Option<&'static str> {
     Some(match tag {
-        0x0002 => "ms adpcm",
+        MS_ADPCM => "ms adpcm",
         0x0010 | 0x0017 => "oki adpcm",
-        0x0011 => "ima adpcm",
+        IMA_ADPCM => "ima adpcm",
         0x0014 | 0x0040 | 0x0064 => "g.726",
         0x0022 => "truespeech",
         0x0031 => "gsm 6.10",

@@ -336,6 +336,10 @@ impl Session {
         self.intake.push(bytes);
         // What the intake counts, since what it still holds is taken off again.
         let cost = self.intake.buffered_bytes().saturating_sub(before);
+        if cost == 0 {
+            // Dropped, as what stands behind the end of a file is: there is nothing to be late with.
+            return;
+        }
         self.pushed = self.pushed.saturating_add(cost.try_into().unwrap_or(u64::MAX));
         match self.arrivals.back_mut() {
             Some((end, last)) if at.saturating_duration_since(*last) < ARRIVAL_STEP => *end = self.pushed,

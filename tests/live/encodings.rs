@@ -4,8 +4,8 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::audio::{SAMPLES, Sample, Tape, Wav, random};
-use crate::common::client::{Conversation, assert_tiles, connect, number, transcribe};
-use crate::common::{Server, fixture, word_at};
+use crate::common::client::{CLOSE_STREAM, Conversation, FINALIZE, KEEP_ALIVE, PATIENCE, assert_tiles, connect, number, transcribe};
+use crate::common::{Server, Setup, fixture, word_at};
 
 /// Sound from frame 6 to frame 22, and none at frames that could hold a word where it begins and ends.
 fn tape(rate: u32) -> Tape {
@@ -222,6 +222,55 @@ async fn every_container_gives_the_words_of_its_samples_live() {
 }
 
 #[tokio::test]
+async fn bytes_behind_the_end_of_a_container_are_dropped_and_the_stream_goes_on() {
+    let server = Setup::default().slots(1).config("[stream]\nidle_timeout = \"1s\"").start();
+    let clip = fixture("../formats/clip.aiff");
+    let expected = send(&server, "", &clip, 640).await;
+    assert!(expected.words().len() > 5, "{}", expected.text());
+    let longer = [clip, vec![0; 1 << 20]].concat();
+    for asks in [true, false] {
+        server.idle_within(PATIENCE).await;
+        // More than may wait undecoded, and the only slot each time.
+        let mut live = connect(&server, "").await;
+        for part in longer.chunks(64_000) {
+            live.audio(part).await;
+        }
+        let close = if asks {
+            live.text(KEEP_ALIVE).await;
+            live.text(FINALIZE).await;
+            live.until_finalized().await;
+            live.audio(&longer).await;
+            live.text(CLOSE_STREAM).await;
+            1000
+        } else {
+            1011
+        };
+        let conversation = live.until_end().await;
+        assert_eq!(conversation.close().0, close);
+        assert!(close == 1000 || conversation.close().1.contains("net0001"));
+        assert_eq!(conversation.text(), expected.text());
+        assert_eq!(conversation.metadata()["duration"], expected.metadata()["duration"]);
+    }
+    server.idle_within(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_container_that_breaks_ends_the_stream_with_1008_after_what_was_heard() {
+    let server = Setup::default().slots(1).start();
+    let clip = fixture("../formats/live.webm");
+    let broken = [&clip[..clip.len() * 3 / 4], &[0; 2_000]].concat();
+    let mut live = connect(&server, "").await;
+    live.audio(&broken).await;
+    let conversation = live.until_end().await;
+    assert_eq!(conversation.close().0, 1008);
+    assert!(conversation.close().1.contains("DATA-0000"));
+    assert!(!conversation.words().is_empty());
+    let duration = number(&conversation.metadata()["duration"]);
+    assert!((0.5..2.0).contains(&duration), "{duration} s");
+    server.idle_within(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn opus_packets_are_taken_one_a_message() {
     let server = Server::start();
     let tape = tape(16_000);
@@ -243,6 +292,20 @@ async fn opus_packets_are_taken_one_a_message() {
 }
 
 #[tokio::test]
+async fn what_is_said_to_be_opus_may_be_in_a_container() {
+    let server = Server::start();
+    for name in ["clip.opus.ogg", "live.webm"] {
+        let bytes = fixture(&format!("../formats/{name}"));
+        let expected = send(&server, "", &bytes, 640).await;
+        assert!(expected.words().len() > 5, "{name}: {}", expected.text());
+        let conversation = send(&server, "encoding=opus&sample_rate=48000", &bytes, 97).await;
+        assert_eq!(conversation.text(), expected.text(), "{name}");
+        assert_eq!(conversation.close(), (1000, ""), "{name}");
+        assert_eq!(conversation.metadata()["duration"], expected.metadata()["duration"], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn containers_without_audio_and_those_that_are_not_decoded_are_refused_with_1008() {
     let server = Server::start();
     let with = |head: &[u8]| [head, &random(4_000)].concat();
@@ -258,7 +321,7 @@ async fn containers_without_audio_and_those_that_are_not_decoded_are_refused_wit
         let mut live = connect(&server, "").await;
         live.audio(&bytes).await;
         // Some are refused by their first bytes, others when no more come.
-        live.try_send(Message::text(crate::common::client::CLOSE_STREAM)).await;
+        live.try_send(Message::text(CLOSE_STREAM)).await;
         let conversation = live.until_end().await;
         assert_eq!(conversation.close().0, 1008, "{what}");
         assert!(conversation.close().1.contains("DATA-0000"));

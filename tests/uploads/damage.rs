@@ -1,11 +1,15 @@
 //! Damaged and lying files.
 
+use std::iter::{once, repeat_n};
+
+use reqwest::Body;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{Answer, chunked, post, post_as, tape, wav};
 use crate::common::audio::{Tape, Wav, random};
 use crate::common::client::number;
-use crate::common::{Server, fixture};
+use crate::common::{Server, Setup, busy, fixture};
 
 /// What becomes of each damaged file: the status, and for those that can be decoded the seconds that are there.
 const BROKEN: [(&str, Option<f64>); 26] = [
@@ -100,6 +104,45 @@ async fn bytes_changed_at_random_never_break_the_server() {
         assert!(answer.status == 200 || answer.status == 400, "{change:?}: {answer:?}");
     }
     post(&server, "", wav()).await.alternative(0);
+}
+
+#[tokio::test]
+async fn bytes_behind_the_end_of_a_container_are_read_and_not_kept() {
+    let _busy = busy();
+    let server = Setup::default().child();
+    let clip = fixture("../formats/clip.aiff");
+    let wanted = post(&server, "", clip.clone()).await;
+    assert!(wanted.words(0).len() > 5);
+    let before = server.resident().0;
+    let parts = once(clip).chain(repeat_n(vec![0; 1 << 20], 64));
+    let mut hash = Sha256::new();
+    parts.clone().for_each(|part| hash.update(part));
+    let body = Body::wrap_stream(futures_util::stream::iter(parts.map(Ok::<_, std::io::Error>)));
+    let answer = post(&server, "", body).await;
+    assert_eq!(answer.words(0), wanted.words(0));
+    let told = |answer: &Answer, key: &str| answer.body["metadata"][key].clone();
+    assert_eq!(told(&answer, "duration"), told(&wanted, "duration"));
+    let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(told(&answer, "sha256"), sha256.as_str());
+    let most = server.resident().1;
+    assert!(
+        most < before + (24 << 20),
+        "memory went from {} to {} MiB",
+        before >> 20,
+        most >> 20
+    );
+    server.idle_but(0).await;
+}
+
+#[tokio::test]
+async fn a_container_that_breaks_gives_what_it_holds_up_to_there() {
+    let server = Server::start();
+    let clip = fixture("../formats/live.webm");
+    let broken = [&clip[..clip.len() * 3 / 4], &[0; 2_000]].concat();
+    let answer = post(&server, "", chunked(broken, 1_000)).await;
+    assert!(!answer.words(0).is_empty());
+    let duration = number(&answer.body["metadata"]["duration"]);
+    assert!((0.5..2.0).contains(&duration), "{duration} s");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Format, LIVE_HELD, MediaSourceStream, read};
+use super::{End, Format, LIVE_HELD, MediaSourceStream, read};
 use crate::audio::{AudioError, AudioSpec, Encoding, Intake};
 use crate::units::Hz;
 
@@ -162,6 +162,34 @@ fn declared_containers_are_read_as_such() {
 }
 
 #[test]
+fn what_is_said_to_be_opus_may_be_in_a_container() {
+    for name in ["clip.opus.ogg", "live.webm", "clip.webm"] {
+        let bytes = fixture(name);
+        let plain = decode(spec(true), &bytes, bytes.len(), usize::MAX).unwrap();
+        for whole in [true, false] {
+            let opus = AudioSpec {
+                encoding: Some(Encoding::Opus),
+                rate: Some(Hz(48_000)),
+                ..spec(whole)
+            };
+            for cut in [97, bytes.len()] {
+                let samples = decode(opus, &bytes, cut, 999).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(samples == plain, "{name}: {} samples of {}", samples.len(), plain.len());
+            }
+        }
+    }
+    // Another container is none, and a file has no messages.
+    let opus = AudioSpec {
+        encoding: Some(Encoding::Opus),
+        ..spec(true)
+    };
+    for bytes in [fixture("clip.flac"), fixture("clip.wav"), b"\x48\x0b".to_vec()] {
+        let refused = decode(opus, &bytes, 1_000, 999);
+        assert_eq!(refused, Err(AudioError::Unsupported { format: "bare opus" }));
+    }
+}
+
+#[test]
 fn opus_packets_come_one_a_message() {
     let clip = decode(spec(true), &fixture("clip.wav"), 65_536, 16_000).unwrap();
     let mut encoder = opus::Encoder::new(16_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
@@ -186,8 +214,7 @@ fn opus_packets_come_one_a_message() {
     assert_eq!((intake.buffered_bytes(), intake.lanes()), (0, Some(1)));
     let found = (0..200).map(|lag| correlation(&clip, &out[0], lag)).fold(0.0, f64::max);
     assert!(found > 0.85, "{found}");
-    // A file has no messages; other numbers of channels and endless nonsense are refused.
-    assert!(Intake::new(AudioSpec { whole: true, ..raw }).is_err());
+    // Other numbers of channels and endless nonsense are refused.
     assert!(Intake::new(AudioSpec { channels: 3, ..raw }).is_err());
     let mut nonsense = Intake::new(raw).unwrap();
     (0..60).for_each(|_| nonsense.push(Bytes::from_static(b"\xff\xff\xff")));
@@ -208,6 +235,58 @@ fn cut_off_containers_give_what_is_there_or_a_reason() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_of_a_container_are_dropped() {
+    let clip = fixture("clip.aiff");
+    let samples = decode(spec(true), &clip, clip.len(), usize::MAX).unwrap();
+    let longer = [clip, vec![0; 1 << 20]].concat();
+    for whole in [true, false] {
+        for pull in [777, usize::MAX] {
+            let mut intake = Intake::new(spec(whole)).unwrap();
+            let mut out = Vec::new();
+            for piece in longer.chunks(10_000) {
+                intake.push(Bytes::copy_from_slice(piece));
+                while intake.pull(pull, &mut out).unwrap() > 0 {}
+                assert_eq!(intake.buffered_bytes(), 0);
+            }
+            // Nothing is kept from then on, not even until it is asked for.
+            intake.push(Bytes::copy_from_slice(&longer));
+            assert_eq!((intake.buffered_bytes(), intake.lanes()), (0, Some(1)));
+            intake.close();
+            assert_eq!(intake.pull(pull, &mut out), Ok(0));
+            assert!(out[0] == samples, "{} samples of {}", out[0].len(), samples.len());
+        }
+    }
+}
+
+#[test]
+fn a_container_that_breaks_gives_a_file_its_beginning_and_a_live_stream_a_reason() {
+    let clip = fixture("live.webm");
+    // No element begins with a zero.
+    let broken = [&clip[..clip.len() * 3 / 4], &[0; 100_000]].concat();
+    let samples = decode(spec(true), &broken, 1_000, 16_000).unwrap();
+    assert!((8_000..32_000).contains(&samples.len()), "{} samples", samples.len());
+    for cut in [97, 4_096, broken.len()] {
+        let mut intake = Intake::new(spec(false)).unwrap();
+        let mut out = Vec::new();
+        let error = broken.chunks(cut).find_map(|piece| {
+            intake.push(Bytes::copy_from_slice(piece));
+            loop {
+                match intake.pull(16_000, &mut out) {
+                    Ok(0) => return None,
+                    Ok(_) => {}
+                    Err(error) => return Some(error),
+                }
+            }
+        });
+        let reason = "the container breaks off";
+        assert_eq!(error, Some(AudioError::Undecodable { reason }), "in pieces of {cut}");
+        assert_eq!(intake.buffered_bytes(), 0);
+        // What came before was given first, but for what the resampler still held.
+        assert!(samples.starts_with(&out[0]) && out[0].len() + 1_000 > samples.len(), "{}", out[0].len());
     }
 }
 
@@ -244,7 +323,7 @@ fn a_reader_that_was_given_up_stops_at_its_next_packet() {
         let (steps, _listener) = sync_channel(0);
         done.send(read(Format::Flac, stream, &steps, &Weak::new())).ok();
     });
-    assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(Ok(())));
+    assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(Ok(End::Over)));
 }
 
 /// A number from a number (splitmix64).

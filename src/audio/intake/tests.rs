@@ -209,7 +209,7 @@ fn samples_end_where_the_header_says_and_trailing_chunks_are_no_audio() {
 #[test]
 fn other_containers_are_refused_by_name_and_nonsense_as_undecodable() {
     let unsupported = |format| Err(AudioError::Unsupported { format });
-    assert_eq!(decode(CONTAINER, b".snd\0\0\0\x22\x10\0\x10\0abc"), unsupported("au"));
+    assert_eq!(decode(CONTAINER, b"FLV\x01\x05\0\0\0\x09\0\0\0"), unsupported("flv"));
     assert_eq!(decode(CONTAINER, b"#!AMR\n"), unsupported("amr"));
     assert!(matches!(
         decode(CONTAINER, b"once upon a time"),
@@ -218,6 +218,78 @@ fn other_containers_are_refused_by_name_and_nonsense_as_undecodable() {
     assert!(matches!(decode(CONTAINER, b"x"), Err(AudioError::Undecodable { .. })));
     assert_eq!(decode(CONTAINER, b""), Err(AudioError::Empty));
     assert_eq!(decode(CONTAINER, b"RIFF"), Err(AudioError::Wav(WavError::Truncated)));
+}
+
+#[test]
+fn au_files_are_decoded_behind_their_note() {
+    let head = |offset: u32, size: u32| {
+        let words = [offset, size, 3, 16_000, 1].map(u32::to_be_bytes).concat();
+        [b".snd".to_vec(), words].concat()
+    };
+    let samples = [8_192_i16, -16_384, 100].map(i16::to_be_bytes).concat();
+    let expected = [vec![0.25, -0.5, 100.0 / 32_768.0]];
+    let noted = [head(28, 6), b"note".to_vec(), samples.clone(), b"more".to_vec()].concat();
+    let open_ended = [head(24, u32::MAX), samples].concat();
+    for whole in [true, false] {
+        let spec = AudioSpec { whole, ..CONTAINER };
+        for file in [&noted, &open_ended] {
+            assert_eq!(decode(spec, file).unwrap(), expected);
+            assert_eq!(decode_split(spec, file, &[1], &[50]).unwrap(), expected);
+        }
+        for length in [12, 23, 27] {
+            assert_eq!(decode(spec, &noted[..length]), Err(au::truncated()));
+        }
+        assert_eq!(decode(spec, &noted[..28]).unwrap(), [Vec::<f32>::new()]);
+    }
+}
+
+/// A WAV file of blocks of ADPCM; `size` is what it says of their length.
+fn adpcm(tag: u16, channels: u16, block: u16, blocks: &[u8], size: u32) -> Vec<u8> {
+    let extra = if tag == 2 { 32 } else { 2 };
+    // Tag, channels, rate, bytes of a second, bytes of a block, bits of a sample, bytes that follow.
+    let mut fmt = [tag, channels, 16_000, 0, 0, 0, block, 4, extra].map(u16::to_le_bytes).concat();
+    fmt.resize(18 + usize::from(extra), 0);
+    let mut file = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
+    file.extend((fmt.len() as u32).to_le_bytes());
+    file.extend(fmt);
+    file.extend(b"fact\x04\0\0\0\0\0\0\0data");
+    file.extend(size.to_le_bytes());
+    file.extend_from_slice(blocks);
+    file
+}
+
+#[test]
+fn adpcm_in_wav_is_decoded_block_by_block() {
+    // A block says how it begins; zeros behind that leave it so.
+    let ima = |level: i16| [level.to_le_bytes().to_vec(), vec![0; 1_022]].concat();
+    let ms = |level: i16| {
+        let twice = [level; 2].map(i16::to_le_bytes).concat();
+        [vec![0, 16, 0], twice, vec![0; 1_017]].concat()
+    };
+    let level = |samples: &[f32], level: i16| samples.iter().all(|sample| (sample - f32::from(level) / 32_768.0).abs() < 1e-6);
+    let (ima, ms) = ([ima(1_000), ima(-2_000)].concat(), [ms(1_000), ms(-2_000)].concat());
+    for whole in [true, false] {
+        let spec = AudioSpec { whole, ..CONTAINER };
+        for (tag, blocks, frames) in [(0x11, &ima, 2_041), (2, &ms, 2_036)] {
+            // What stands behind the blocks is no sound, if their length is known.
+            let known = [adpcm(tag, 1, 1_024, blocks, 2_048), b"LIST\x04\0\0\0INFO".to_vec()].concat();
+            let open_ended = [u32::MAX, 0].map(|size| adpcm(tag, 1, 1_024, blocks, size));
+            for file in open_ended.into_iter().chain([known]) {
+                let out = decode(spec, &file).unwrap();
+                assert_eq!((out.len(), out[0].len()), (1, 2 * frames), "tag {tag}");
+                assert!(level(&out[0][..frames], 1_000) && level(&out[0][frames..], -2_000), "tag {tag}");
+                assert_eq!(decode_split(spec, &file, &[7], &[500]).unwrap(), out, "tag {tag} in pieces");
+            }
+        }
+        // Four bytes of each channel, then four of each in turn.
+        let stereo = [&1_000_i16.to_le_bytes()[..], &[0, 0], &(-1_000_i16).to_le_bytes(), &[0; 10]].concat();
+        let apart = AudioSpec { multichannel: true, ..spec };
+        let out = decode(apart, &adpcm(0x11, 2, 16, &stereo, 16)).unwrap();
+        assert_eq!((out.len(), out[0].len(), out[1].len()), (2, 9, 9));
+        assert!(level(&out[0], 1_000) && level(&out[1], -1_000));
+        // No whole block.
+        assert!(decode(spec, &adpcm(0x11, 1, 1_024, &ima[..1_000], 1_000)).is_err());
+    }
 }
 
 #[test]

@@ -88,6 +88,26 @@ fn refusals_name_the_reason() {
 }
 
 #[test]
+fn adpcm_gets_a_header_of_its_own() {
+    let head = |fmt: Vec<u8>| parse(&wav(&[chunk(b"fmt ", &fmt), chunk(b"data", &[0; 72])])).and_then(|(header, _)| header.adpcm());
+    assert_eq!(head(fmt_body(1, 1, 8_000, 16)), Ok(None));
+    assert_eq!(head(fmt_body(0x31, 1, 8_000, 0)), Ok(None));
+    for (tag, format_bytes) in [(MS_ADPCM, 50), (IMA_ADPCM, 20)] {
+        let made = head(fmt_body(tag, 2, 8_000, 4)).unwrap().unwrap();
+        let (header, taken) = parse(&made).unwrap();
+        assert_eq!((taken, header.data_bytes()), (made.len(), Some(72)));
+        assert_eq!(u32_at(&made, 16), Some(format_bytes));
+        assert_eq!(header.adpcm(), Ok(Some(made)));
+
+        assert_eq!(head(fmt_body(tag, 1, 8_000, 3)), Err(WavError::Bits { bits: 3, tag }));
+        assert_eq!(head(fmt_body(tag, 0, 8_000, 4)), Err(WavError::Channels { channels: 0 }));
+        assert_eq!(head(fmt_body(tag, 1, 3_999, 4)), Err(WavError::Rate { rate: 3_999 }));
+        let codec = "adpcm of more than two channels";
+        assert_eq!(head(fmt_body(tag, 3, 8_000, 4)), Err(WavError::UnsupportedCodec { codec }));
+    }
+}
+
+#[test]
 fn other_chunks_are_skipped_with_their_padding() {
     let fmt = chunk(b"fmt ", &fmt_body(1, 1, 16_000, 16));
     let bytes = wav(&[

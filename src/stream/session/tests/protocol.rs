@@ -91,6 +91,25 @@ fn finalize_behind_half_a_header_is_answered_with_nothing() {
 }
 
 #[test]
+fn bytes_behind_the_end_of_a_file_cost_nothing_and_the_stream_goes_on() {
+    let mut rig = Rig::with_rules("", LiveRules::default());
+    rig.bytes(wav(&say(&[("speech", 1_000), ("silence", 300)]), Hz(16_000), 1));
+    for _ in 0..300 {
+        rig.pass(Duration::from_millis(50));
+        rig.bytes(vec![0; 10_000]);
+        assert_eq!(rig.session.undecoded_bytes(), 0);
+    }
+    assert!(rig.session.arrivals.len() < 3, "{} arrivals are kept", rig.session.arrivals.len());
+    assert!(rig.reads.is_empty() && rig.closed.is_none());
+    rig.finalize();
+    assert_eq!(rig.finals().iter().filter(|results| results.from_finalize).count(), 1);
+    rig.close();
+    assert_eq!(last_close(&rig), (1000, ""));
+    assert_eq!(rig.metadata()["duration"], 1.3);
+    rig.check();
+}
+
+#[test]
 fn finalize_waits_for_the_audio_before_it_and_not_for_that_behind() {
     let mut rig = Rig::new("endpointing=false");
     rig.prompt = false;
