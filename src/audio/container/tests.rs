@@ -286,7 +286,11 @@ fn a_container_that_breaks_gives_a_file_its_beginning_and_a_live_stream_a_reason
         assert_eq!(error, Some(AudioError::Undecodable { reason }), "in pieces of {cut}");
         assert_eq!(intake.buffered_bytes(), 0);
         // What came before was given first, but for what the resampler still held.
-        assert!(samples.starts_with(&out[0]) && out[0].len() + 1_000 > samples.len(), "{}", out[0].len());
+        assert!(
+            samples.starts_with(&out[0]) && out[0].len() + 1_000 > samples.len(),
+            "{}",
+            out[0].len()
+        );
     }
 }
 

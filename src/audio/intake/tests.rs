@@ -283,7 +283,10 @@ fn adpcm_in_wav_is_decoded_block_by_block() {
         }
         // Four bytes of each channel, then four of each in turn.
         let stereo = [&1_000_i16.to_le_bytes()[..], &[0, 0], &(-1_000_i16).to_le_bytes(), &[0; 10]].concat();
-        let apart = AudioSpec { multichannel: true, ..spec };
+        let apart = AudioSpec {
+            multichannel: true,
+            ..spec
+        };
         let out = decode(apart, &adpcm(0x11, 2, 16, &stereo, 16)).unwrap();
         assert_eq!((out.len(), out[0].len(), out[1].len()), (2, 9, 9));
         assert!(level(&out[0], 1_000) && level(&out[1], -1_000));
