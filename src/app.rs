@@ -74,7 +74,11 @@ pub enum AppError {
 
 /// Starts for every device the engine's thread and the scheduler over it.
 pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<Served>), AppError> {
-    let Opened { devices, served, .. } = opened;
+    let Opened { devices, mut served, .. } = opened;
+    if let Some(aliases) = &config.models.aliases {
+        served.aliases.clone_from(aliases);
+        served.well_known = false;
+    }
     let default_context = served.live.unwrap_or(served.file);
     let mut started = Vec::with_capacity(devices.len());
     for (number, Device { engine, cost, max_batch }) in devices.into_iter().enumerate() {

@@ -34,6 +34,7 @@ impl Default for Models {
         Models {
             dir: PathBuf::from("models"),
             default: None,
+            aliases: None,
             look_ahead: None,
             lm: None,
             lm_choices: Vec::new(),

@@ -162,6 +162,9 @@ pub struct Models {
     pub dir: PathBuf,
     /// Model to serve: its name, an alias or the path of its folder; none: the first by name.
     pub default: Option<String>,
+    /// Names that requests may use for the model beside its own name and id; none: those of its `model.toml`, and every model name of the
+    /// compatible product.
+    pub aliases: Option<Vec<String>>,
     /// Largest look-ahead in frames of 80 ms that live streams use, where a model offers several; none: the model's own default.
     pub look_ahead: Option<u32>,
     /// Language model that helps decoding, in place of the model's own: the name it was built with.

@@ -78,7 +78,8 @@ fn saying(words: &str) -> Tokenizer {
 pub fn served() -> Served {
     Served {
         name: "general-toy".into(),
-        aliases: vec!["nova-3".into(), "nova-2-phonecall".into(), "general".into()],
+        aliases: vec!["toy".into()],
+        well_known: true,
         canonical_name: "toy-general".into(),
         arch: "toy".into(),
         version: "2026-01-01.1".into(),
