@@ -43,12 +43,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         return Err(invalid("server.tls_cert", "tls_cert and tls_key are needed together"));
     }
     span("server.drain", server.drain, 0, DAY)?;
-    if metrics.enabled {
-        not_empty("metrics.host", &metrics.host)?;
-        if metrics.port != 0 && metrics.port == server.port {
-            return Err(invalid("metrics.port", "must differ from server.port"));
-        }
-    }
+    not_empty("metrics.host", &metrics.host)?;
     authorisation(auth, &server.host)?;
 
     names(models.aliases.as_deref().unwrap_or_default())?;
