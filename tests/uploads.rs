@@ -718,15 +718,39 @@ async fn unknown_paths_are_answered_404_and_wrong_methods_405_with_the_usual_bod
             .await
             .assert_error(404, "NOT_FOUND", "The requested resource was not found.");
     }
-    for (method, path) in [
-        (Method::PUT, "/v1/listen"),
-        (Method::DELETE, "/v1/listen"),
-        (Method::POST, "/v1/models"),
-        (Method::POST, "/metrics"),
+    for (method, path, allowed) in [
+        (Method::PUT, "/v1/listen", "GET, HEAD, OPTIONS, POST"),
+        (Method::DELETE, "/v1/listen", "GET, HEAD, OPTIONS, POST"),
+        (Method::POST, "/v1/models", "GET, HEAD, OPTIONS"),
+        (Method::POST, "/metrics", "GET, HEAD, OPTIONS"),
     ] {
-        ask(method, path)
-            .await
-            .assert_error(405, "METHOD_NOT_ALLOWED", "The method is not allowed for this path.");
+        let answer = ask(method, path).await;
+        answer.assert_error(405, "METHOD_NOT_ALLOWED", "The method is not allowed for this path.");
+        assert_eq!(answer.headers["allow"], allowed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_is_but_for_the_body() {
+    let server = Server::start();
+    for path in [
+        "/v1/models",
+        "/v1/models/2187e11a-3532-4498-b076-81fa530bdd49",
+        "/v1/models/none",
+        "/v1/status",
+        "/v1/status/engine",
+        "/v1/listen",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+    ] {
+        let get = reqwest::get(server.url(path)).await.unwrap();
+        let head = Client::new().head(server.url(path)).send().await.unwrap();
+        assert_eq!(head.status(), get.status(), "{path}");
+        assert_eq!(head.headers()["content-type"], get.headers()["content-type"], "{path}");
+        request_id(head.headers());
+        assert_eq!(head.text().await.unwrap(), "", "{path}");
     }
 }
 
