@@ -35,7 +35,7 @@ async fn a_declared_length_far_above_the_limit_is_refused_without_reading_it() {
         .write_all(b"POST /v1/listen HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n")
         .await
         .unwrap();
-    raw.stream.write_all(&tape(16_000).wav(Wav::default())).await.unwrap();
+    // Nothing of the body is sent.
     let head = tokio::time::timeout(Duration::from_secs(10), raw.head()).await.expect("no answer");
     assert!(head.starts_with("HTTP/1.1 413"), "{head}");
     server.idle_but(0).await;
