@@ -235,6 +235,7 @@ async fn the_first_subprotocol_is_echoed_as_it_was_offered() {
         ("Token, k", Some("Token")),
         ("BEARER,k", Some("BEARER")),
         ("token", Some("token")),
+        ("token\r\nSec-WebSocket-Protocol: k", Some("token")),
         ("other, token", None),
     ] {
         // By hand: a proper client ends a connection that accepts none of what it offered.
