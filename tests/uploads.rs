@@ -496,6 +496,25 @@ async fn paragraphs_entities_and_finds_of_a_file() {
 }
 
 #[tokio::test]
+async fn what_is_redacted_is_asterisks_where_that_is_configured() {
+    let said = "my phone number is five five five one two three four thanks for calling";
+    let config = "[text]\nredact_style = \"asterisks\"";
+    let server = Setup::default().says(said).config(config).start();
+    let tape = Tape::new(16_000).speech(14.0 * 0.32).silence(0.48);
+    let wanted = "my phone number is ******* thanks for calling";
+    let query = "redact=phone_number&detect_entities=true";
+    let answer = post(&server, query, tape.wav(Wav::default())).await;
+    assert_eq!(answer.alternative(0)["transcript"], wanted);
+    assert_eq!(answer.alternative(0)["entities"][0]["value"], "*******");
+    let live = transcribe(&server, &tape, "redact=phone_number&interim_results=true", 20).await;
+    assert_eq!(live.text(), wanted);
+    for result in live.results(0) {
+        let said = client::transcript(result);
+        assert!(!said.contains("five") && !said.contains('['), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn subtitles_come_by_query_or_accept_header() {
     let server = Server::start();
     let url = |query: &str| server.url(&format!("/v1/listen?{query}"));

@@ -121,7 +121,7 @@ impl Asked {
     /// Reads the parameters.
     pub(super) fn read(query: &str, state: &State) -> Result<Self, ApiError> {
         let mut options = parse_file(query)?;
-        state.permit(&options)?;
+        state.permit(&mut options)?;
         let served = &state.served;
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
         if !served.files {

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::auth::{KeyUse, Keys};
 use self::health::Health;
 use crate::audio::AudioSpec;
-use crate::config::{self, Config};
+use crate::config::{self, Config, RedactStyle};
 use crate::engine::served::Served;
 use crate::error::ApiError;
 use crate::prerecorded::callback::{Deliverer, Queue};
@@ -110,11 +110,12 @@ impl State {
         Ok((key, admitted))
     }
 
-    /// Refuses what a request asks for and the configuration switches off.
-    pub fn permit(&self, options: &ListenOptions) -> Result<(), ApiError> {
+    /// Refuses what a request asks for and the configuration switches off; adds what the configuration decides for all of them.
+    pub fn permit(&self, options: &mut ListenOptions) -> Result<(), ApiError> {
         if options.audio.multichannel && !self.config.limits.multichannel {
             return Err(ApiError::Conflict("multichannel is switched off on this server."));
         }
+        options.changes.asterisks = self.config.text.redact_style == RedactStyle::Asterisks;
         Ok(())
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub stream: Stream,
     /// Recorded files.
     pub files: Files,
+    /// How words are written.
+    pub text: Text,
     /// Outgoing requests for remote files.
     pub fetch: Fetch,
     /// Results that are delivered to an address.
@@ -290,6 +292,25 @@ pub struct Files {
     pub at_once: usize,
     /// Windows of one file that may be on their way through the scheduler.
     pub windows_in_flight: usize,
+}
+
+/// `[text]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// What stands in the place of what is redacted.
+    pub redact_style: RedactStyle,
+}
+
+/// What stands in the place of what is redacted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedactStyle {
+    /// One token with the name and number of what it is.
+    #[default]
+    Tokens,
+    /// An asterisk for each word.
+    Asterisks,
 }
 
 /// `[fetch]`

@@ -24,6 +24,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         gpu,
         stream,
         files,
+        text: _,
         fetch,
         callback,
         limits,
