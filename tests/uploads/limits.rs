@@ -180,6 +180,18 @@ async fn a_file_that_finds_no_slot_is_refused_with_503_and_retry_after() {
 }
 
 #[tokio::test]
+async fn every_channel_of_a_file_takes_one_of_the_places_for_files() {
+    let both = Tape::interleave(&[tape(16_000), tape(16_000)]).wav(Wav::default());
+    for (places, status) in [(1, 503), (2, 200)] {
+        let server = Setup::default().config(&format!("[files]\nat_once = {places}")).start();
+        post(&server, "", both.clone()).await.alternative(0);
+        server.idle_but(0).await;
+        let answer = post(&server, "multichannel=true", both.clone()).await;
+        assert_eq!(answer.status, status, "{places} places");
+    }
+}
+
+#[tokio::test]
 async fn expect_100_continue_is_answered() {
     let server = Server::start();
     let mut raw = Raw::tcp(server.address, None).await;

@@ -84,6 +84,8 @@ fn api_toml() {
     assert_eq!(config.server.base_url, "/v1");
     assert_eq!(config.server.tls_cert, Some(PathBuf::from("/tls/host.crt")));
     assert_eq!(config.server.tls_key, Some(PathBuf::from("/tls/key")));
+    assert_eq!(config.callback.connect_timeout, Duration::from_secs(2));
+    assert_eq!(config.callback.timeout, Duration::from_secs(20));
     assert_eq!(config.fetch.connect_timeout, Duration::from_millis(500));
     assert_eq!(config.fetch.timeout, Duration::from_secs(30));
     assert_eq!(config.limits.active_requests, Some(7));

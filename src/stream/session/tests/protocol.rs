@@ -322,6 +322,7 @@ fn keep_alive_holds_a_stream_open_once_there_was_audio() {
     assert_eq!(rig.metadata()["duration"], 1.0, "audio time has not advanced");
 }
 
+/// A day of keep-alives between two seconds of audio; a day of audio would take too long here.
 #[test]
 fn a_stream_of_a_day_goes_on() {
     let mut rig = Rig::new("");
