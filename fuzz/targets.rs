@@ -408,6 +408,7 @@ fn words(data: &[u8]) -> bool {
             .map(|name| (*name).to_owned())
             .into_iter()
             .collect(),
+        asterisks: first % 2 == 1,
         replace: replace
             .iter()
             .filter(|_| is(6))

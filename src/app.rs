@@ -1,7 +1,7 @@
 //! Puts the server together: model, engine thread, scheduler, HTTP; starts it, drains it, stops it.
 
 use std::any::Any;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,11 @@ pub enum AppError {
 
 /// Starts for every device the engine's thread and the scheduler over it.
 pub fn start_engine(opened: Opened, config: &Config) -> Result<(Handle, Arc<Served>), AppError> {
-    let Opened { devices, served, .. } = opened;
+    let Opened { devices, mut served, .. } = opened;
+    if let Some(aliases) = &config.models.aliases {
+        served.aliases.clone_from(aliases);
+        served.well_known = false;
+    }
     let default_context = served.live.unwrap_or(served.file);
     let mut started = Vec::with_capacity(devices.len());
     for (number, Device { engine, cost, max_batch }) in devices.into_iter().enumerate() {
@@ -263,7 +267,7 @@ fn bind(state: &web::Data<State>) -> Result<(actix_web::dev::Server, SocketAddr)
     Ok((server.map_err(cannot)?.run(), address))
 }
 
-/// The second listener, for metrics alone, where one is configured.
+/// The second listener, for metrics alone, unless it is switched off or its port is taken: the main listener answers the same.
 fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Server>, AppError> {
     let config = &state.config.metrics;
     if !config.enabled {
@@ -281,8 +285,14 @@ fn bind_metrics(state: &web::Data<State>) -> Result<Option<actix_web::dev::Serve
             .wrap(from_fn(middleware::around))
             .configure(api::metrics_routes)
     });
-    let server = server.workers(1).disable_signals().bind(&named).map_err(cannot)?;
-    Ok(Some(server.run()))
+    match server.workers(1).disable_signals().bind(&named) {
+        Ok(server) => Ok(Some(server.run())),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(address = %named, "something else listens there: /metrics is on the main listener alone");
+            Ok(None)
+        }
+        Err(error) => Err(cannot(error)),
+    }
 }
 
 /// A connection whose peer acknowledges nothing for this long is ended by the kernel: the only thing that frees a

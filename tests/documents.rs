@@ -1,6 +1,7 @@
 //! What the server says about itself is true: the documents of the interface, and the page of metrics.
 //!
-//! Every message and answer in `tests/live.rs`, `tests/uploads.rs` and `tests/faults.rs` is held against the documents as well.
+//! Every message and answer in `tests/live.rs`, `tests/uploads.rs` and `tests/faults.rs` is held against the documents as well. Their schemas
+//! are checked as such; that the rest of them is as OpenAPI and AsyncAPI want it is checked in parts alone (`api::docs::tests`).
 
 #![allow(
     clippy::unwrap_used,

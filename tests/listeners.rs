@@ -157,6 +157,30 @@ async fn over_tls_too_a_client_that_does_not_read_is_ended_by_the_user_timeout()
 }
 
 #[tokio::test]
+async fn metrics_have_a_listener_of_their_own_unless_it_is_switched_off_or_its_port_is_taken() {
+    // Nothing else listens on this address, so that the port stays free.
+    let host = "127.77.0.2";
+    let probe = TcpListener::bind((host, 0)).unwrap();
+    let port = probe.local_addr().unwrap().port();
+    let config = format!("[metrics]\nhost = \"{host}\"\nport = {port}\n");
+    let metrics = async || reqwest::get(format!("http://{host}:{port}/metrics")).await;
+
+    let server = Setup::default().config(&config).start();
+    let page = server.get("/metrics").await;
+    assert!(page.contains("# TYPE engine_active_requests gauge"), "{page}");
+    server.stop().unwrap();
+
+    drop(probe);
+    let server = Setup::default().config(&format!("{config}enabled = false\n")).start();
+    assert!(metrics().await.is_err());
+    server.stop().unwrap();
+
+    let server = Setup::default().config(&config).start();
+    assert_eq!(metrics().await.unwrap().status(), 200);
+    server.stop().unwrap();
+}
+
+#[tokio::test]
 async fn an_engine_toml_opens_the_listener_for_metrics() {
     // Nothing else listens on this address, so that the port stays free.
     let host = "127.77.0.1";

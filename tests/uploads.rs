@@ -515,6 +515,25 @@ async fn paragraphs_entities_and_finds_of_a_file() {
 }
 
 #[tokio::test]
+async fn what_is_redacted_is_asterisks_where_that_is_configured() {
+    let said = "my phone number is five five five one two three four thanks for calling";
+    let config = "[text]\nredact_style = \"asterisks\"";
+    let server = Setup::default().says(said).config(config).start();
+    let tape = Tape::new(16_000).speech(14.0 * 0.32).silence(0.48);
+    let wanted = "my phone number is ******* thanks for calling";
+    let query = "redact=phone_number&detect_entities=true";
+    let answer = post(&server, query, tape.wav(Wav::default())).await;
+    assert_eq!(answer.alternative(0)["transcript"], wanted);
+    assert_eq!(answer.alternative(0)["entities"][0]["value"], "*******");
+    let live = transcribe(&server, &tape, "redact=phone_number&interim_results=true", 20).await;
+    assert_eq!(live.text(), wanted);
+    for result in live.results(0) {
+        let said = client::transcript(result);
+        assert!(!said.contains("five") && !said.contains('['), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn subtitles_come_by_query_or_accept_header() {
     let server = Server::start();
     let url = |query: &str| server.url(&format!("/v1/listen?{query}"));
@@ -737,15 +756,39 @@ async fn unknown_paths_are_answered_404_and_wrong_methods_405_with_the_usual_bod
             .await
             .assert_error(404, "NOT_FOUND", "The requested resource was not found.");
     }
-    for (method, path) in [
-        (Method::PUT, "/v1/listen"),
-        (Method::DELETE, "/v1/listen"),
-        (Method::POST, "/v1/models"),
-        (Method::POST, "/metrics"),
+    for (method, path, allowed) in [
+        (Method::PUT, "/v1/listen", "GET, HEAD, OPTIONS, POST"),
+        (Method::DELETE, "/v1/listen", "GET, HEAD, OPTIONS, POST"),
+        (Method::POST, "/v1/models", "GET, HEAD, OPTIONS"),
+        (Method::POST, "/metrics", "GET, HEAD, OPTIONS"),
     ] {
-        ask(method, path)
-            .await
-            .assert_error(405, "METHOD_NOT_ALLOWED", "The method is not allowed for this path.");
+        let answer = ask(method, path).await;
+        answer.assert_error(405, "METHOD_NOT_ALLOWED", "The method is not allowed for this path.");
+        assert_eq!(answer.headers["allow"], allowed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_is_but_for_the_body() {
+    let server = Server::start();
+    for path in [
+        "/v1/models",
+        "/v1/models/2187e11a-3532-4498-b076-81fa530bdd49",
+        "/v1/models/none",
+        "/v1/status",
+        "/v1/status/engine",
+        "/v1/listen",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+    ] {
+        let get = reqwest::get(server.url(path)).await.unwrap();
+        let head = Client::new().head(server.url(path)).send().await.unwrap();
+        assert_eq!(head.status(), get.status(), "{path}");
+        assert_eq!(head.headers()["content-type"], get.headers()["content-type"], "{path}");
+        request_id(head.headers());
+        assert_eq!(head.text().await.unwrap(), "", "{path}");
     }
 }
 

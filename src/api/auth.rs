@@ -110,13 +110,15 @@ impl Keys {
     }
 }
 
-/// The key or token of a request: `Authorization: Token K` or `Bearer K`, or the pair `token, K` offered as subprotocols.
+/// The key or token of a request: `Authorization: Token K` or `Bearer K`, or the pair `token, K` offered as subprotocols, in one
+/// header line or in several (RFC 6455, section 11.3.4).
 fn credential(request: &HttpRequest) -> Option<String> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if let Some(value) = header(AUTHORIZATION) {
+    let headers = request.headers();
+    if let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
         return scheme_and_key(value.split_once(' ')?);
     }
-    scheme_and_key(header(SEC_WEBSOCKET_PROTOCOL)?.split_once(',')?)
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|line| line.to_str().ok());
+    scheme_and_key(lines.collect::<Vec<_>>().join(",").split_once(',')?)
 }
 
 fn scheme_and_key((scheme, key): (&str, &str)) -> Option<String> {
@@ -157,6 +159,21 @@ mod tests {
             ("sec-websocket-protocol", "bearer,other", 1),
         ] {
             assert_eq!(keys().check(&with(name, value)), Ok(KeyId(holder)), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_two_subprotocols_may_come_in_two_lines() {
+        let name = "sec-websocket-protocol";
+        for (lines, holder) in [
+            (&["token", "secret"][..], Ok(KeyId(0))),
+            (&["bearer", "other"], Ok(KeyId(1))),
+            (&["secret", "token"], Err(ApiError::InvalidAuth)),
+            (&["token"], Err(ApiError::InvalidAuth)),
+        ] {
+            let with = |request: TestRequest, line: &&str| request.append_header((name, *line));
+            let request = lines.iter().fold(TestRequest::default(), with).to_http_request();
+            assert_eq!(keys().check(&request), holder, "{lines:?}");
         }
     }
 

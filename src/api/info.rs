@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{State, errors};
@@ -58,7 +59,9 @@ pub async fn not_found(request: HttpRequest) -> HttpResponse {
     errors::respond(&request, &ApiError::NotFound)
 }
 
-/// Every method that a path does not know.
-pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
-    errors::respond(&request, &ApiError::MethodNotAllowed)
+/// Every method that a path does not know; `allowed`: those that it does.
+pub async fn method_not_allowed(request: HttpRequest, allowed: &'static str) -> HttpResponse {
+    let mut response = errors::respond(&request, &ApiError::MethodNotAllowed);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }

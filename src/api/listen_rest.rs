@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
@@ -84,7 +84,7 @@ async fn handle(
         return Ok((AnswerFormat::Json, accepted));
     }
     if asked.options.answer == AnswerFormat::Json {
-        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = header(request, ACCEPT);
         asked.options.answer = accept.and_then(AnswerFormat::accepted).unwrap_or_default();
     }
     let audio = match receive(request, payload, state).await? {
@@ -121,7 +121,7 @@ impl Asked {
     /// Reads the parameters.
     pub(super) fn read(query: &str, state: &State) -> Result<Self, ApiError> {
         let mut options = parse_file(query)?;
-        state.permit(&options)?;
+        state.permit(&mut options)?;
         let served = &state.served;
         let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
         if !served.files {
@@ -144,11 +144,15 @@ pub(super) struct Caller {
     pub(super) created: SystemTime,
 }
 
-/// Tells what a body is. An address is read to its end, a file is not read yet.
+/// Tells what a body is. An address is read to its end, a file is not read yet. What declares itself too large is refused unread.
 pub(super) async fn receive(request: &HttpRequest, payload: web::Payload, state: &State) -> Result<Body, ApiError> {
+    let limit = state.config.files.max_upload_bytes;
+    let declared = header(request, CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(ApiError::PayloadTooLarge { limit });
+    }
     let body = bounded(payload.map_err(|_| ApiError::RequestTimeout), state);
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(is_json) {
+    if header(request, CONTENT_TYPE).is_some_and(is_json) {
         return Ok(Body::Address(address(body).await?));
     }
     Ok(Body::Audio(body))
@@ -248,6 +252,11 @@ fn respond(
             paragraphs: options.paragraphs,
         },
     ))
+}
+
+/// A header, if it is there and text.
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
 }
 
 fn is_json(content_type: &str) -> bool {

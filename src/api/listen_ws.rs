@@ -44,7 +44,7 @@ async fn open(request: &HttpRequest, payload: web::Payload, state: &web::Data<St
     }
     let (key, admitted) = state.admit(request, Kind::Stream)?;
     let mut options = parse_live(request.query_string())?;
-    state.permit(&options)?;
+    state.permit(&mut options)?;
     let served = &state.served;
     let model = served.select(options.model.as_deref(), options.language.as_deref(), options.version.as_deref())?;
     let english = served.hears_english(options.language.as_deref());

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::{HttpRequest, Resource, Route, web};
+use actix_web::{HttpRequest, Resource, Route, guard, web};
 use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::auth::{KeyUse, Keys};
 use self::health::Health;
 use crate::audio::AudioSpec;
-use crate::config::{self, Config};
+use crate::config::{self, Config, RedactStyle};
 use crate::engine::served::Served;
 use crate::error::ApiError;
 use crate::prerecorded::callback::{Deliverer, Queue};
@@ -110,11 +110,12 @@ impl State {
         Ok((key, admitted))
     }
 
-    /// Refuses what a request asks for and the configuration switches off.
-    pub fn permit(&self, options: &ListenOptions) -> Result<(), ApiError> {
+    /// Refuses what a request asks for and the configuration switches off; adds what the configuration decides for all of them.
+    pub fn permit(&self, options: &mut ListenOptions) -> Result<(), ApiError> {
         if options.audio.multichannel && !self.config.limits.multichannel {
             return Err(ApiError::Conflict("multichannel is switched off on this server."));
         }
+        options.changes.asterisks = self.config.text.redact_style == RedactStyle::Asterisks;
         Ok(())
     }
 }
@@ -177,14 +178,21 @@ pub fn audio_spec(declared: &DeclaredAudio, whole: bool) -> Result<AudioSpec, Ap
     })
 }
 
+/// A path that answers GET, and HEAD in the same way without the body.
 fn page(path: &str, get: Route) -> Resource {
-    web::resource(path).route(get).default_service(web::to(info::method_not_allowed))
+    let get = get.guard(guard::Any(guard::Get()).or(guard::Head()));
+    web::resource(path).route(get).default_service(other_methods("GET, HEAD, OPTIONS"))
+}
+
+/// What a path answers to every method but these; OPTIONS is answered everywhere, by the middleware.
+fn other_methods(allowed: &'static str) -> Route {
+    web::to(move |request: HttpRequest| info::method_not_allowed(request, allowed))
 }
 
 /// The routes of the listener for metrics alone.
 pub fn metrics_routes(config: &mut web::ServiceConfig) {
     config
-        .service(page("/metrics", web::get().to(info::metrics)))
+        .service(page("/metrics", web::to(info::metrics)))
         .default_service(web::to(info::not_found));
 }
 
@@ -192,17 +200,21 @@ pub fn metrics_routes(config: &mut web::ServiceConfig) {
 pub fn routes(config: &mut web::ServiceConfig, base: &str) {
     // The pages outside the prefix come first: an empty prefix would take them all.
     config
-        .service(page("/metrics", web::get().to(info::metrics)))
-        .service(page("/openapi.json", web::get().to(docs::openapi)))
-        .service(page("/asyncapi.json", web::get().to(docs::asyncapi)))
-        .service(page("/docs", web::get().to(docs::page)))
+        .service(page("/metrics", web::to(info::metrics)))
+        .service(page("/openapi.json", web::to(docs::openapi)))
+        .service(page("/asyncapi.json", web::to(docs::asyncapi)))
+        .service(page("/docs", web::to(docs::page)))
         .service(
             web::scope(base)
-                .service(page("/listen", web::get().to(listen_ws::listen)).route(web::post().to(listen_rest::listen)))
-                .service(page("/models", web::get().to(info::models)))
-                .service(page("/models/{uuid}", web::get().to(info::model)))
-                .service(page("/status", web::get().to(info::status)))
-                .service(page("/status/engine", web::get().to(info::engine)))
+                .service(
+                    page("/listen", web::to(listen_ws::listen))
+                        .route(web::post().to(listen_rest::listen))
+                        .default_service(other_methods("GET, HEAD, OPTIONS, POST")),
+                )
+                .service(page("/models", web::to(info::models)))
+                .service(page("/models/{uuid}", web::to(info::model)))
+                .service(page("/status", web::to(info::status)))
+                .service(page("/status/engine", web::to(info::engine)))
                 .default_service(web::to(info::not_found)),
         )
         .default_service(web::to(info::not_found));

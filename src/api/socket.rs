@@ -38,6 +38,8 @@ pub struct Socket {
 
 /// What a Close frame without a code counts as (RFC 6455, section 7.4.1); never sent.
 const NO_STATUS: u16 = 1005;
+/// What a text that is not UTF-8 is taken for: it is no JSON, which the stream answers.
+const NOT_TEXT: &str = "\u{fffd}";
 /// How often a large message that waits for room asks whether there is some.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -142,7 +144,7 @@ impl Socket {
 }
 
 fn text(bytes: &[u8]) -> FromClient {
-    FromClient::Text(String::from_utf8_lossy(bytes).into_owned())
+    FromClient::Text(std::str::from_utf8(bytes).unwrap_or(NOT_TEXT).to_owned())
 }
 
 impl Actor for Socket {
@@ -188,6 +190,8 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
                 ctx.close(reason);
                 ctx.stop();
             }
+            // Errors of this kind are of the payload, which tells why it refuses, and otherwise of a text that is not UTF-8.
+            Err(ws::ProtocolError::Io(_)) if self.refused.get().is_none() => self.forward(FromClient::Text(NOT_TEXT.to_owned())),
             Err(error) => {
                 tracing::debug!(%error, "the client broke the WebSocket protocol");
                 let otherwise = if matches!(error, ws::ProtocolError::Overflow) {

@@ -144,7 +144,6 @@ pub(super) fn translate(mut table: Table, origin: &str, env: &BTreeMap<String, S
     };
     if layer.of_engine {
         // The original engine listens there whether its file has the section or not.
-        put(&mut layer.table, &["metrics", "enabled"], Value::Boolean(true));
         put(&mut layer.table, &["metrics", "host"], Value::String("0.0.0.0".to_owned()));
     }
     // First of all, so that nothing in it (a licence variable that is not set) can be an error.

@@ -22,7 +22,7 @@ impl Default for Server {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics {
-            enabled: false,
+            enabled: true,
             host: "127.0.0.1".to_owned(),
             port: 9991,
         }
@@ -34,6 +34,7 @@ impl Default for Models {
         Models {
             dir: PathBuf::from("models"),
             default: None,
+            aliases: None,
             look_ahead: None,
             lm: None,
             lm_choices: Vec::new(),

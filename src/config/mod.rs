@@ -50,6 +50,8 @@ pub struct Config {
     pub stream: Stream,
     /// Recorded files.
     pub files: Files,
+    /// How words are written.
+    pub text: Text,
     /// Outgoing requests for remote files.
     pub fetch: Fetch,
     /// Results that are delivered to an address.
@@ -162,6 +164,9 @@ pub struct Models {
     pub dir: PathBuf,
     /// Model to serve: its name, an alias or the path of its folder; none: the first by name.
     pub default: Option<String>,
+    /// Names that requests may use for the model beside its own name and id; none: those of its `model.toml`, and every model name of the
+    /// compatible product.
+    pub aliases: Option<Vec<String>>,
     /// Largest look-ahead in frames of 80 ms that live streams use, where a model offers several; none: the model's own default.
     pub look_ahead: Option<u32>,
     /// Language model that helps decoding, in place of the model's own: the name it was built with.
@@ -287,6 +292,25 @@ pub struct Files {
     pub at_once: usize,
     /// Windows of one file that may be on their way through the scheduler.
     pub windows_in_flight: usize,
+}
+
+/// `[text]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// What stands in the place of what is redacted.
+    pub redact_style: RedactStyle,
+}
+
+/// What stands in the place of what is redacted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedactStyle {
+    /// One token with the name and number of what it is.
+    #[default]
+    Tokens,
+    /// An asterisk for each word.
+    Asterisks,
 }
 
 /// `[fetch]`

@@ -33,6 +33,7 @@ fn full() -> Config {
         scopes: vec![Scope::Live],
     }];
     config.models.default = Some("a".into());
+    config.models.aliases = Some(vec!["a".into()]);
     config.engine.slots = Some(1);
     config.engine.max_batch = Some(1);
     config.gpu.driver = Some("a".into());
@@ -249,6 +250,27 @@ fn language_models_to_choose_from_are_different_and_not_too_many() {
     assert_eq!(choices(64, false).unwrap().models.lm_choices.len(), 64);
     assert_eq!(choices(65, false).unwrap_err(), "models.lm_choices: 65 is not between 0 and 64");
     assert_eq!(choices(2, true).unwrap_err(), "models.lm_choices: \"lm-0\" occurs twice");
+}
+
+#[test]
+fn aliases_of_the_model_are_names_and_not_too_many() {
+    let aliases = |names: &[String]| {
+        let config = load(&format!("[models]\naliases = {names:?}"), &[]);
+        config.map(|config| config.models.aliases)
+    };
+    assert_eq!(load("", &[]).unwrap().models.aliases, None);
+    for names in [Vec::new(), vec!["x".repeat(64)], vec!["nova-3".to_owned(); 256]] {
+        assert_eq!(aliases(&names), Ok(Some(names)));
+    }
+    for (names, reason) in [
+        (vec!["x".to_owned(); 257], "257 is not between 0 and 256"),
+        (vec![String::new()], "\"\" must be 1 to 64"),
+        (vec!["x".repeat(65)], "must be 1 to 64"),
+        (vec!["front desk".to_owned()], "\"front desk\" must be 1 to 64"),
+    ] {
+        let error = aliases(&names).unwrap_err();
+        assert!(error.starts_with("models.aliases: ") && error.contains(reason), "{error}");
+    }
 }
 
 #[test]

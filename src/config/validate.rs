@@ -24,6 +24,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         gpu,
         stream,
         files,
+        text: _,
         fetch,
         callback,
         limits,
@@ -43,14 +44,10 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         return Err(invalid("server.tls_cert", "tls_cert and tls_key are needed together"));
     }
     span("server.drain", server.drain, 0, DAY)?;
-    if metrics.enabled {
-        not_empty("metrics.host", &metrics.host)?;
-        if metrics.port != 0 && metrics.port == server.port {
-            return Err(invalid("metrics.port", "must differ from server.port"));
-        }
-    }
+    not_empty("metrics.host", &metrics.host)?;
     authorisation(auth, &server.host)?;
 
+    names(models.aliases.as_deref().unwrap_or_default())?;
     optional("models.look_ahead", models.look_ahead, 0..=1_000)?;
     optional("models.lm_weight", models.lm_weight, 0.0..=100.0)?;
     if models.lm_weight.is_some() && models.lm.is_none() && models.lm_choices.is_empty() {
@@ -117,6 +114,19 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     within("limits.connections", limits.connections, 1..=1_000_000)?;
     within("limits.query_bytes", limits.query_bytes, 1_024..=MAX_QUERY)?;
     span("limits.request_timeout", limits.request_timeout, 1_000, Duration::from_secs(3_600))
+}
+
+/// Aliases of the model.
+fn names(aliases: &[String]) -> Result<(), ConfigError> {
+    within("models.aliases", aliases.len(), 0..=256)?;
+    let wrong = |name: &&String| !(1..=64).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic());
+    match aliases.iter().find(wrong) {
+        Some(name) => Err(invalid(
+            "models.aliases",
+            format!("{name:?} must be 1 to 64 visible ascii characters"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn deliveries(callback: &Callback) -> Result<(), ConfigError> {

@@ -344,6 +344,7 @@ fn face(model: Model, live: Option<usize>, file: usize, favours: bool, language_
     Served {
         name: manifest.name.clone(),
         aliases: manifest.aliases.clone(),
+        well_known: true,
         canonical_name: manifest.canonical_name.clone().unwrap_or_else(|| manifest.name.clone()),
         arch: manifest.architecture.clone(),
         version: manifest.version.clone(),

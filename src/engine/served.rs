@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::model::tokenizer::Tokenizer;
-use crate::wire::models::{ModelEntry, ModelInfo, ModelRef, family};
+use crate::wire::models::{ModelEntry, ModelInfo, ModelRef, family, is_well_known};
 
 /// Languages that are written without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
@@ -18,6 +18,8 @@ pub struct Served {
     pub name: String,
     /// Other names that requests may use.
     pub aliases: Vec<String>,
+    /// Requests may also use any name that clients of the compatible product know.
+    pub well_known: bool,
     /// The name that `model=` is documented with.
     pub canonical_name: String,
     /// The family it reports when a request names none.
@@ -69,6 +71,7 @@ impl Served {
                 || model == self.canonical_name
                 || model == self.uuid.to_string()
                 || self.aliases.iter().any(|alias| alias == model)
+                || (self.well_known && is_well_known(model))
         });
         if !named || !language.is_none_or(|language| self.speaks(language)) {
             return Err(ApiError::NoSuchModel);
@@ -149,11 +152,13 @@ impl Served {
 mod tests {
     use super::*;
     use crate::model::tokenizer::TokenizerSettings;
+    use crate::wire::query::parse_live;
 
     fn served(languages: &[&str]) -> Served {
         Served {
             name: "toy".into(),
             aliases: Vec::new(),
+            well_known: true,
             canonical_name: "toy".into(),
             arch: "toy".into(),
             version: "1".into(),
@@ -182,6 +187,56 @@ mod tests {
             (&[], None, false),
         ] {
             assert_eq!(served(languages).hears_english(asked), wanted, "{languages:?} {asked:?}");
+        }
+    }
+
+    /// The families and uses of contract 7.1, and beside them what is no name of it.
+    #[test]
+    fn every_model_name_of_the_compatible_product_is_answered_and_reports_its_family() {
+        let model = served(&["en"]);
+        let asked = |model: &Served, query: &str| {
+            let options = parse_live(query).unwrap();
+            let selected = model.select(options.model.as_deref(), None, None);
+            selected.map(|selected| selected.info.arch)
+        };
+        let families = [
+            ("nova-3", "general medical"),
+            (
+                "nova-2",
+                "general meeting phonecall finance conversationalai voicemail video medical drivethru automotive atc",
+            ),
+            ("nova", "general phonecall medical"),
+            ("enhanced", "general meeting phonecall finance"),
+            ("base", "general meeting phonecall finance conversationalai voicemail video"),
+            ("whisper", "tiny base small medium large"),
+        ];
+        let custom = Served {
+            aliases: vec!["front-desk".into()],
+            well_known: false,
+            ..model.clone()
+        };
+        for (family, uses) in families {
+            let names = uses.split(' ').map(|purpose| format!("model={family}-{purpose}"));
+            for query in names.chain([format!("model={family}")]) {
+                assert_eq!(asked(&model, &query).as_deref(), Ok(family), "{query}");
+                assert_eq!(asked(&custom, &query), Err(ApiError::NoSuchModel), "{query}");
+            }
+        }
+        for bare in "meeting phonecall finance conversationalai voicemail video general".split(' ') {
+            let query = format!("model={bare}");
+            assert_eq!(asked(&model, &query).as_deref(), Ok("base"), "{query}");
+            for tier in ["nova-2", "nova", "enhanced", "base"] {
+                let query = format!("{query}&tier={tier}");
+                assert_eq!(asked(&model, &query).as_deref(), Ok(tier), "{query}");
+            }
+        }
+        for own in ["toy", "front-desk", "00000000-0000-0000-0000-000000000000"] {
+            let query = format!("model={own}");
+            assert_eq!(asked(&custom, &query).as_deref(), Ok("toy"), "{query}");
+        }
+        for unknown in "nova-4 nova-30 nova-3- nova-2-nonsense whisper-huge medical flux flux-general-en Nova-3".split(' ') {
+            let query = format!("model={unknown}");
+            assert_eq!(asked(&model, &query), Err(ApiError::NoSuchModel), "{query}");
         }
     }
 

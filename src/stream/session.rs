@@ -160,10 +160,7 @@ impl Session {
             Ok(ClientMessage::KeepAlive) => {}
             Ok(ClientMessage::Configure { keyterms, numerals }) => self.configure(keyterms, numerals, now, out),
             Ok(ClientMessage::Finalize { channel: Some(channel) }) if self.intake.lanes().is_some_and(|lanes| channel >= lanes) => {
-                let error = SchemaError {
-                    description: format!("The stream has no channel {channel}."),
-                    message: text.to_owned(),
-                };
+                let error = SchemaError::new(format!("The stream has no channel {channel}."), text);
                 out.push(Effect::Send(ServerMessage::schema_error(error)));
             }
             Ok(ClientMessage::Finalize { channel }) => {

@@ -111,7 +111,7 @@ impl Rewrite {
         replacements.sort_by_key(|replacement| std::cmp::Reverse((replacement.exact, replacement.find.len())));
         Self {
             punctuate,
-            redaction: Redaction::new(&changes.redact, changes.entities),
+            redaction: Redaction::new(&changes.redact, changes.entities).in_asterisks(changes.asterisks),
             fillers: changes.filler_words,
             format: changes.format,
             mask: changes.profanity_filter,
@@ -350,6 +350,17 @@ mod tests {
         };
         assert_eq!(shown(&redact, "call Five, um, five five.", true), "call [NUMERICAL_PII_1].");
         assert_eq!(shown(&redact, "um call five", true), "call five");
+    }
+
+    #[test]
+    fn asterisks_stand_for_the_words_that_are_redacted_where_the_server_wants_them() {
+        let stars = WordChanges {
+            redact: vec!["numbers".to_owned()],
+            asterisks: true,
+            ..changes(&[])
+        };
+        assert_eq!(shown(&stars, "call Five, five five five. Now", true), "call ****. Now");
+        assert_eq!(shown(&stars, "call five five five", false), "call ***");
     }
 
     #[test]

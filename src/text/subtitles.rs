@@ -20,40 +20,51 @@ const PAUSE_S: f64 = 0.8;
 
 /// SubRip: numbered cues, comma before the milliseconds.
 pub fn srt(words: &[Spoken<'_>]) -> String {
-    let cue = |(n, (start, end, text)): (usize, (f64, f64, String))| {
-        format!("{}\n{} --> {}\n{text}\n", n + 1, clock(start, ','), clock(end, ','))
-    };
+    let cue = |(n, (start, end, text)): (usize, (f64, f64, String))| format!("{}\n{}\n{text}\n", n + 1, times(start, end, ','));
     cues(words).into_iter().enumerate().map(cue).collect::<Vec<_>>().join("\n")
 }
 
 /// WebVTT (W3C).
 pub fn vtt(words: &[Spoken<'_>]) -> String {
-    let cue = |(start, end, text): (f64, f64, String)| format!("\n{} --> {}\n{}\n", clock(start, '.'), clock(end, '.'), escape(&text));
+    let cue = |(start, end, text): (f64, f64, String)| format!("\n{}\n{}\n", times(start, end, '.'), escape(&text));
     format!("WEBVTT\n{}", cues(words).into_iter().map(cue).collect::<String>())
 }
 
+/// Start, end and text of each cue, without line breaks: a blank line would end it.
 fn cues(words: &[Spoken<'_>]) -> Vec<(f64, f64, String)> {
     let mut cues: Vec<(f64, f64, String)> = Vec::new();
     for word in words {
+        // A dictated break is written with line feeds.
+        let one_line = word.word.replace(char::is_whitespace, " ");
         match cues.last_mut() {
             Some((start, end, text))
                 if word.start - *end < PAUSE_S
                     && word.end - *start <= LONGEST_S
-                    && text.chars().count() + word.word.chars().count() < WIDEST =>
+                    && text.chars().count() + one_line.chars().count() < WIDEST =>
             {
                 *end = word.end;
                 text.push(' ');
-                text.push_str(word.word);
+                text.push_str(&one_line);
             }
-            _ => cues.push((word.start, word.end, word.word.to_owned())),
+            _ => cues.push((word.start, word.end, one_line)),
         }
     }
     cues
 }
 
+/// When a cue is shown: for a millisecond at least, since both formats want its end after its start.
+fn times(start: f64, end: f64, point: char) -> String {
+    let start = milliseconds(start);
+    let end = milliseconds(end).max(start.saturating_add(1));
+    format!("{} --> {}", clock(start, point), clock(end, point))
+}
+
 #[expect(clippy::as_conversions, reason = "saturating conversion of a time in milliseconds")]
-fn clock(seconds: f64, point: char) -> String {
-    let ms = (seconds.max(0.0) * 1000.0).round() as u64;
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1000.0).round() as u64
+}
+
+fn clock(ms: u64, point: char) -> String {
     format!(
         "{:02}:{:02}:{:02}{point}{:03}",
         ms / 3_600_000,
@@ -85,6 +96,20 @@ mod tests {
         assert_eq!(
             vtt(&words()),
             "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\nhello there\n\n01:01:01.000 --> 01:01:01.500\na&lt;b\n"
+        );
+    }
+
+    #[test]
+    fn no_cue_has_a_line_break_or_ends_when_it_begins() {
+        let word = |word, start, end| Spoken { word, start, end };
+        let words = [word("Hello", 0.5, 0.9), word("<\n\n>", 0.9, 1.0), word("end.", 2.24, 2.24)];
+        assert_eq!(
+            srt(&words),
+            "1\n00:00:00,500 --> 00:00:01,000\nHello <  >\n\n2\n00:00:02,240 --> 00:00:02,241\nend.\n"
+        );
+        assert_eq!(
+            vtt(&words),
+            "WEBVTT\n\n00:00:00.500 --> 00:00:01.000\nHello &lt;  &gt;\n\n00:00:02.240 --> 00:00:02.241\nend.\n"
         );
     }
 

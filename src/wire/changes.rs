@@ -58,6 +58,8 @@ pub struct WordChanges {
     pub profanity_filter: bool,
     /// What is redacted, as [`REDACTIONS`] writes it.
     pub redact: Vec<String>,
+    /// Asterisks stand in its place, one for each word, and no tokens. Not the request says so, but the server's configuration.
+    pub asterisks: bool,
     /// Phrases and what stands in their place, perhaps nothing.
     pub replace: Vec<(String, String)>,
     /// What is looked for, each of at most [`MAX_SEARCH_LENGTH`] characters.
@@ -106,6 +108,7 @@ impl WordChanges {
             },
             profanity_filter: pairs.boolean("profanity_filter")?,
             redact: redact(pairs)?,
+            asterisks: false,
             replace: replace.collect::<Result<_, _>>()?,
             search: search(pairs)?,
             entities: pairs.boolean("detect_entities")?,

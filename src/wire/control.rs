@@ -36,13 +36,18 @@ pub struct SchemaError {
     pub message: String,
 }
 
+impl SchemaError {
+    /// What is wrong with the message `text`.
+    pub fn new(description: String, text: &str) -> Self {
+        let message = echo(text);
+        Self { description, message }
+    }
+}
+
 impl ClientMessage {
     /// Reads a text message. Unknown keys are ignored.
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
-        let refuse = |description: String| SchemaError {
-            description,
-            message: echo(text),
-        };
+        let refuse = |description: String| SchemaError::new(description, text);
         let object: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| refuse(format!("Could not parse the message as JSON: {error}.")))?;
         let Some(kind) = object.get("type") else {

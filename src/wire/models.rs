@@ -62,18 +62,39 @@ impl ModelList {
     }
 }
 
+/// Families of the compatible product; behind a hyphen a use or a size may follow.
+const FAMILIES: [&str; 7] = ["nova-3", "nova-2", "nova", "enhanced", "base", "whisper", "flux"];
+/// Uses that stand for a model of the base family where they stand alone.
+const BARE: [&str; 7] = [
+    "meeting",
+    "phonecall",
+    "finance",
+    "conversationalai",
+    "voicemail",
+    "video",
+    "general",
+];
+/// Uses that only stand behind a family.
+const FURTHER: [&str; 4] = ["medical", "drivethru", "automotive", "atc"];
+/// Sizes of the family `whisper`, which has no uses.
+const SIZES: [&str; 5] = ["tiny", "base", "small", "medium", "large"];
+
+/// True of the model names that clients of the compatible product use with `/v1/listen` (contract 7.1). Any use may stand behind any
+/// family: `tier` joins them freely.
+pub fn is_well_known(name: &str) -> bool {
+    let Some(family) = family(name).filter(|family| *family != "flux") else {
+        return false;
+    };
+    match name.strip_prefix(family).and_then(|rest| rest.strip_prefix('-')) {
+        // A family or a use alone.
+        None => true,
+        Some(size) if family == "whisper" => SIZES.contains(&size),
+        Some(purpose) => BARE.contains(&purpose) || FURTHER.contains(&purpose),
+    }
+}
+
 /// The family that a well-known model name belongs to; `None` for custom names and ids.
 pub fn family(name: &str) -> Option<&'static str> {
-    const FAMILIES: [&str; 7] = ["nova-3", "nova-2", "nova", "enhanced", "base", "whisper", "flux"];
-    const BARE: [&str; 7] = [
-        "meeting",
-        "phonecall",
-        "finance",
-        "conversationalai",
-        "voicemail",
-        "video",
-        "general",
-    ];
     let belongs = |family: &&str| {
         name.strip_prefix(*family)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))

@@ -92,10 +92,35 @@ async fn what_clients_always_send_is_accepted_and_unknown_parameters_are_ignored
 #[tokio::test]
 async fn the_model_may_be_asked_for_by_any_of_its_names() {
     let server = Server::start();
-    for model in ["general-toy", "toy-general", "nova-3", "2187e11a-3532-4498-b076-81fa530bdd49"] {
+    for model in [
+        "general-toy",
+        "toy-general",
+        "toy",
+        "nova-3",
+        "2187e11a-3532-4498-b076-81fa530bdd49",
+    ] {
         for version in ["latest", "2026-01-01.1"] {
             connect(&server, &format!("{QUERY}&model={model}&language=en-GB&version={version}")).await;
         }
+    }
+    for model in ["model=nova-2-drivethru", "model=meeting&tier=nova", "model=whisper-large"] {
+        connect(&server, &format!("{QUERY}&{model}")).await;
+    }
+}
+
+#[tokio::test]
+async fn configured_names_of_the_model_take_the_place_of_the_usual_ones() {
+    let server = Setup::default().config("[models]\naliases = [\"front-desk\"]").start();
+    for model in ["front-desk", "general-toy", "toy-general"] {
+        connect(&server, &format!("{QUERY}&model={model}")).await;
+    }
+    for model in ["nova-3", "toy"] {
+        let refused = refused(&server, &format!("{QUERY}&model={model}")).await;
+        assert_eq!(refused.status, 400, "{model}");
+        assert_eq!(
+            refused.body["err_msg"],
+            "Bad Request: No such model/language/tier combination found."
+        );
     }
 }
 
@@ -216,6 +241,7 @@ async fn the_first_subprotocol_is_echoed_as_it_was_offered() {
         ("Token, k", Some("Token")),
         ("BEARER,k", Some("BEARER")),
         ("token", Some("token")),
+        ("token\r\nSec-WebSocket-Protocol: k", Some("token")),
         ("other, token", None),
     ] {
         // By hand: a proper client ends a connection that accepts none of what it offered.

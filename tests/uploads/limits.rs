@@ -35,7 +35,7 @@ async fn a_declared_length_far_above_the_limit_is_refused_without_reading_it() {
         .write_all(b"POST /v1/listen HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n")
         .await
         .unwrap();
-    raw.stream.write_all(&tape(16_000).wav(Wav::default())).await.unwrap();
+    // Nothing of the body is sent.
     let head = tokio::time::timeout(Duration::from_secs(10), raw.head()).await.expect("no answer");
     assert!(head.starts_with("HTTP/1.1 413"), "{head}");
     server.idle_but(0).await;
@@ -177,6 +177,18 @@ async fn a_file_that_finds_no_slot_is_refused_with_503_and_retry_after() {
     assert_eq!(live.close_stream().await.close(), (1000, ""));
     server.idle_but(0).await;
     post(&server, "", wav()).await.alternative(0);
+}
+
+#[tokio::test]
+async fn every_channel_of_a_file_takes_one_of_the_places_for_files() {
+    let both = Tape::interleave(&[tape(16_000), tape(16_000)]).wav(Wav::default());
+    for (places, status) in [(1, 503), (2, 200)] {
+        let server = Setup::default().config(&format!("[files]\nat_once = {places}")).start();
+        post(&server, "", both.clone()).await.alternative(0);
+        server.idle_but(0).await;
+        let answer = post(&server, "multichannel=true", both.clone()).await;
+        assert_eq!(answer.status, status, "{places} places");
+    }
 }
 
 #[tokio::test]

@@ -84,10 +84,12 @@ fn api_toml() {
     assert_eq!(config.server.base_url, "/v1");
     assert_eq!(config.server.tls_cert, Some(PathBuf::from("/tls/host.crt")));
     assert_eq!(config.server.tls_key, Some(PathBuf::from("/tls/key")));
+    assert_eq!(config.callback.connect_timeout, Duration::from_secs(2));
+    assert_eq!(config.callback.timeout, Duration::from_secs(20));
     assert_eq!(config.fetch.connect_timeout, Duration::from_millis(500));
     assert_eq!(config.fetch.timeout, Duration::from_secs(30));
     assert_eq!(config.limits.active_requests, Some(7));
-    assert!(!config.metrics.enabled, "the API process has no such listener");
+    assert_eq!(config.metrics.host, "127.0.0.1", "that file does not open the metrics to others");
     assert_eq!(
         warnings,
         [
@@ -126,7 +128,7 @@ fn the_metrics_of_an_engine_have_their_listener_unless_told_otherwise() {
         ("[metrics_server]\n", (true, "0.0.0.0", 9991)),
         ("[metrics_server]\nport = 9000\n", (true, "0.0.0.0", 9000)),
         ("[health]\n[metrics]\nenabled = false\n", (false, "0.0.0.0", 9991)),
-        ("[license]\n", (false, "127.0.0.1", 9991)),
+        ("[license]\n", (true, "127.0.0.1", 9991)),
     ] {
         let metrics = load(text, &[]).0.metrics;
         assert_eq!((metrics.enabled, metrics.host.as_str(), metrics.port), wanted, "{text}");

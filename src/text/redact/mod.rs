@@ -50,6 +50,8 @@ pub struct Redaction {
     identifying: Option<usize>,
     /// Everything that has a label is told of.
     tells: bool,
+    /// Asterisks stand in the place of what is redacted.
+    asterisks: bool,
 }
 
 /// Words without what is redacted, and what is in them.
@@ -101,6 +103,11 @@ impl Redaction {
         let mut redaction = Self { tells, ..Self::default() };
         values.iter().for_each(|value| redaction.add(value));
         redaction
+    }
+
+    /// The same, with an asterisk for each word that is redacted in the place of a token for all of them, or not.
+    pub fn in_asterisks(self, asterisks: bool) -> Self {
+        Self { asterisks, ..self }
     }
 
     fn add(&mut self, value: &str) {
@@ -171,7 +178,12 @@ impl Redaction {
                 run.push(word);
             }
             let number = memory.number(label, &here, &spelled, known);
-            out.extend(token(&run, &format!("[{label}_{number}]")));
+            let text = if self.asterisks {
+                "*".repeat(run.len())
+            } else {
+                format!("[{label}_{number}]")
+            };
+            out.extend(token(&run, &text));
         }
         if stage == Stage::Final {
             memory.recent.extend(plain.into_iter().skip(known));
