@@ -384,3 +384,21 @@ fn a_missing_file_fails_and_the_others_are_transcribed() {
     assert_eq!(lines[0]["file"], "samples/call-3.wav");
     assert!(lines[0]["words"].as_array().unwrap().len() > 5);
 }
+
+#[test]
+fn a_rare_name_is_heard_if_it_is_a_term_and_only_where_it_is_said() {
+    let names = ["Castellano", "Radcliffe", "Rasmussen", "Zimmerman"];
+    let terms = || names.iter().flat_map(|name| ["--keyterm", name]);
+    let heard = |arguments: &[&str], file: &str| {
+        let output = hark().arg("transcribe").args(arguments).arg(file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_lowercase()
+    };
+    let (name, other) = ("tests/fixtures/audio/rare-name-mulaw8k.wav", "samples/call.wav");
+    for live in [&[][..], &["--live"]] {
+        let with: Vec<&str> = live.iter().copied().chain(terms()).collect();
+        assert!(!heard(live, name).contains("castellano"), "without, the clip would show nothing");
+        assert_eq!(heard(&with, name), "the account is under the name castellano");
+        assert_eq!(heard(&with, other), heard(live, other), "nobody says a name here");
+    }
+}

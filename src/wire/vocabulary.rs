@@ -37,7 +37,7 @@ pub(super) fn read(pairs: &Pairs, model: Option<&str>) -> Result<Vec<(String, f3
             Some(weight) if weight < 0.0 && !shuns => {
                 return Err(invalid("keywords", keyword, "a weight of at least 0; base models alone take less"));
             }
-            Some(weight) => favoured.push((word.to_owned(), weight)),
+            Some(weight) => favoured.push((word.to_owned(), weight_of(weight))),
         }
     }
     let keyterms = pairs.list("keyterm");
@@ -47,6 +47,13 @@ pub(super) fn read(pairs: &Pairs, model: Option<&str>) -> Result<Vec<(String, f3
     check_keyterms(&keyterms)?;
     favoured.extend(keyterms.into_iter().map(|term| (term, USUAL_WEIGHT)));
     Ok(favoured)
+}
+
+/// What a weight counts as. Up to the usual one as it is, beyond less and less: with more than half as much again a term would be found
+/// where nobody says it.
+fn weight_of(given: f32) -> f32 {
+    let beyond = given.abs().max(USUAL_WEIGHT);
+    given.clamp(-USUAL_WEIGHT, USUAL_WEIGHT) * (1.5 - 0.5 * USUAL_WEIGHT / beyond)
 }
 
 /// True if requests for this model may carry keyterms.

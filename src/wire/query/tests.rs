@@ -402,8 +402,8 @@ fn what_cannot_be_redacted_is_refused() {
 fn terms_have_weights() {
     for (query, terms) in [
         (
-            "model=nova-2&keywords=Snow:2.5&keywords=rain&keywords=a:b:0",
-            vec![("Snow", 2.5), ("rain", 1.0), ("a:b", 0.0)],
+            "model=nova-2&keywords=Snow:2&keywords=rain&keywords=a:b:0&keywords=hail:0.5&keywords=ice:1e9",
+            vec![("Snow", 1.25), ("rain", 1.0), ("a:b", 0.0), ("hail", 0.5), ("ice", 1.5)],
         ),
         (
             "model=nova-3&keyterm=Snow:2&keyterm=two+words,+three",
