@@ -50,10 +50,11 @@ pub(super) fn read(pairs: &Pairs, model: Option<&str>) -> Result<Vec<(String, f3
 }
 
 /// What a weight counts as. Up to the usual one as it is, beyond less and less: with more than half as much again a term would be found
-/// where nobody says it.
+/// where nobody says it. Below 0 it is halved: a term that is shunned too much leaves a gap of letters that nobody said.
 fn weight_of(given: f32) -> f32 {
     let beyond = given.abs().max(USUAL_WEIGHT);
-    given.clamp(-USUAL_WEIGHT, USUAL_WEIGHT) * (1.5 - 0.5 * USUAL_WEIGHT / beyond)
+    let weight = given.clamp(-USUAL_WEIGHT, USUAL_WEIGHT) * (1.5 - 0.5 * USUAL_WEIGHT / beyond);
+    if weight < 0.0 { 0.5 * weight } else { weight }
 }
 
 /// True if requests for this model may carry keyterms.

@@ -409,8 +409,8 @@ fn terms_have_weights() {
             "model=nova-3&keyterm=Snow:2&keyterm=two+words,+three",
             vec![("Snow:2", 1.0), ("two words, three", 1.0)],
         ),
-        ("model=my-own&keywords=rain:-1&keyterm=snow", vec![("rain", -1.0), ("snow", 1.0)]),
-        ("model=base&keywords=rain:-1", vec![("rain", -1.0)]),
+        ("model=my-own&keywords=rain:-1&keyterm=snow", vec![("rain", -0.5), ("snow", 1.0)]),
+        ("model=base&keywords=rain:-1", vec![("rain", -0.5)]),
         ("keyterm=&keywords=", vec![]),
     ] {
         assert_eq!(live(query).terms().collect::<Vec<_>>(), terms, "{query}");

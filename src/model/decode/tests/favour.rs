@@ -39,7 +39,7 @@ const CLOSE: [(&[(&str, f32)], &str); 6] = [
     (&[("AB b", 1.0)], "ab b ac"),
     (&[("ab", 0.1)], "ac b ac"),
     (&[("cab", 1.0)], "ac b ac"),
-    (&[("ac", -1.0)], "ab b ac"),
+    (&[("ac", -0.6)], "ab b ac"),
 ];
 
 fn searches() -> [Strategy; 3] {
