@@ -2,10 +2,11 @@
 //!
 //! What it does not do: decide; see the rules that use them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::labels::{AGE, DATE_INTERVAL, Label, MONEY, PERCENT, TIME};
+use super::rules::Said;
 
 /// Words in lower case.
 pub(super) struct List(pub(super) LazyLock<HashSet<&'static str>>);
@@ -23,6 +24,44 @@ macro_rules! list {
     };
 }
 pub(super) use list;
+
+/// Phrases by their last word.
+pub(super) struct Phrases(pub(super) LazyLock<HashMap<&'static str, Vec<&'static str>>>);
+
+impl Phrases {
+    /// Parted by semicolons.
+    pub(super) fn by_last(phrases: &'static str) -> HashMap<&'static str, Vec<&'static str>> {
+        let mut by_last: HashMap<&'static str, Vec<&'static str>> = HashMap::new();
+        for phrase in phrases.split(';') {
+            let last = phrase.rsplit(' ').next().unwrap_or(phrase);
+            by_last.entry(last).or_default().push(phrase);
+        }
+        by_last
+    }
+
+    /// Whether one of them stands right before an index.
+    pub(super) fn end_at(&self, said: &Said<'_>, end: usize) -> bool {
+        let last = end.checked_sub(1).map_or("", |last| said.word(last));
+        let known = self.0.get(last).into_iter().flatten();
+        known.into_iter().any(|phrase| said.ends_with(end, phrase))
+    }
+
+    /// The same, where the last word may have "'s".
+    pub(super) fn end_with_is_at(&self, said: &Said<'_>, end: usize) -> bool {
+        let Some(last) = end.checked_sub(1) else { return false };
+        let is = said.word(last).strip_suffix("'s");
+        let known = is.and_then(|word| self.0.get(word)).into_iter().flatten();
+        let mut before = known.map(|phrase| phrase.rsplit_once(' ').map(|(before, _)| before));
+        before.any(|before| before.is_none_or(|before| said.ends_with(last, before)))
+    }
+}
+
+macro_rules! phrases {
+    ($phrases:expr) => {
+        $crate::text::redact::lists::Phrases(std::sync::LazyLock::new(|| $crate::text::redact::lists::Phrases::by_last($phrases)))
+    };
+}
+pub(super) use phrases;
 
 /// Words right behind a number that say what it counts.
 pub(super) const UNITS: [(&[&str], Option<Label>); 13] = [
@@ -182,7 +221,7 @@ pub(super) static REMARKS: List = list!(
      pause go ahead next then and so got that that's it it's this take down moment please sorry no nope not actually rather i i'm mean meant \
      should be make scratch is was the a let me see start again over ready carry continue keep going done there thank thanks you \
      followed by comma dash hyphen space slash dot point well like just second sec bear with try once more say repeat still here \
-     year month day uh-huh mm-hmm have did get are were what which digits numbers number group set blah check rest ends end starts said say oops whoops cool lovely brilliant excellent now read reading last first part finally lastly"
+     year month day uh-huh mm-hmm have did get are were what which digits numbers number group set blah check rest ends end starts said say oops whoops cool lovely brilliant excellent now read reading last first part finally lastly listening typing writing noted gotcha understood heard"
 );
 
 /// Words behind a phrase that say that an amount or a time follows, not a number of the thing.
@@ -204,11 +243,16 @@ pub(super) static STREETS: List = list!(
 );
 
 /// Kinds of streets that are mostly other words: only where an address was announced.
-pub(super) static RARE_STREETS: List =
-    list!("row green park view rise crossing point ridge garden expressway freeway quay wharf yard row run bend heights meadow house st");
+pub(super) static RARE_STREETS: List = list!(
+    "row green park view views rise crossing point ridge garden expressway freeway quay quays wharf yard run bend heights meadow meadows house st \
+     approach bank barn bluff bottom brow buildings canyon causeway copse cottage cottages cove croft dale dell dene down downs drove embankment \
+     end esplanade estate fairway farm field fields fold gate gates glade glen grange hall hollow island keep knoll landing lodge manor mansions \
+     maltings mead mill mount oaks orchard orchards paddock paddocks parade park parks passage path pines promenade ranch reach rectory ridings \
+     shore spinney stables strand tower towers towpath trace vale valley vicarage villa villas village vista warren waterside wood woods wynd"
+);
 
 /// What may stand before or behind a street, before a number or letter.
-pub(super) static SUITES: List = list!("apartment apt suite unit floor room flat building block");
+pub(super) static SUITES: List = list!("apartment apt suite unit floor room flat building block house plot lot");
 
 /// Places that may follow a street.
 pub(super) static PLACES: List = list!(
@@ -236,7 +280,7 @@ pub(super) static NO_MAILBOX: List = list!(
     "a address addresses an and at but by email emails email's emailed e-mail e-mail's for from gmail he her him his i i'm in is it it's its mail me \
      my of on or our please reach reached she so that that's the their then there they this to try use using was we well were which \
      will with would write yes yeah yep you your send sent sending contact okay ok sure no not sorry wait now be actually uh um er it'll here \
-     again says said like hello hi message forward copy cc login username"
+     again says said like hello hi message forward copy cc login username mail's e-mail's account have has got get"
 );
 
 /// Hesitations.

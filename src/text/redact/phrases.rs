@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::labels::{
-    ACCOUNT_NUMBER, BANK_ACCOUNT, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, DRIVER_LICENSE, HEALTHCARE_NUMBER, LOCATION_ADDRESS,
-    LOCATION_ZIP, Label, NUMERICAL_PII, PASSPORT_NUMBER, PASSWORD, PHONE_NUMBER, ROUTING_NUMBER, SSN, VEHICLE_ID,
+    ACCOUNT_NUMBER, BANK_ACCOUNT, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, DRIVER_LICENSE, HEALTHCARE_NUMBER, IP_ADDRESS,
+    LOCATION_ADDRESS, LOCATION_ZIP, Label, NUMERICAL_PII, PASSPORT_NUMBER, PASSWORD, PHONE_NUMBER, ROUTING_NUMBER, SSN, VEHICLE_ID,
 };
 
 /// A kind of number and the phrases that announce it. "Number" may follow each of them.
@@ -42,7 +42,7 @@ const fn letters(label: Label, digits: Range<usize>, phrases: &'static str) -> T
 /// What says that a code is meant, but not which.
 pub(super) const CODE: &str = "code";
 
-pub(super) static TRIGGERS: [Trigger; 23] = [
+pub(super) static TRIGGERS: [Trigger; 25] = [
     digits(
         CVV,
         3..5,
@@ -50,14 +50,17 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
          verification code;verification number;verification value;card code;card verification;card security;three digit code;\
          four digit code;digit code;three digit;three digit number;four digit number;three digits;three numbers;three on the back;four on the front;\
          last three;last three digits;digits on the back;numbers on the back;number on the back;code on the back;digits on the front;\
-         code on the front;back of the card;back of my card;back of it;on the back;signature strip;by the signature;little number",
+         code on the front;back of the card;back of my card;back of it;on the back;signature strip;by the signature;near the signature;next to the signature;little number;small digits;small numbers;small number;\
+         on the reverse;on the rear;rear of the card;verification digits;verification numbers;reverse of the card;reverse side;from the back;off the back;back three;last three on the back;code off the back;the three on the back;\
+         the four on the front",
     ),
     digits(
         CREDIT_CARD_EXPIRATION,
         1..9,
         "expires;expire;expiring;expiration;expiration date;expiry;expiry date;expiry month;expiry year;expires end;exp;exp date;expired;\
-         valid;valid through;valid thru;valid until;valid till;valid to;valid from;good through;good thru;good until;good till;good to;\
-         runs out;end date;start date;issue date;date on the card;date on the front;date on it",
+         valid;valid through;valid thru;valid until;valid till;valid to;valid from;good through;good thru;good until;good till;good to;good up to;valid up to;\
+         runs out;runs until;runs till;runs to;runs through;lasts until;lasts till;up in;thru date;not expired;expires next;month and year;date's;card date;\
+         end date;start date;issue date;date on the card;date on the front;date on it",
     ),
     digits(CREDIT_CARD, 2..20, "card number;long number"),
     digits(
@@ -66,18 +69,19 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
         "card;cards;credit card;debit card;bank card;payment card;charge card;credit;debit;visa;visa debit;visa electron;mastercard;\
          master card;amex;american express;discover;diners;diners club;maestro;barclaycard;barclay card;capital one;j c b;jcb;unionpay;\
          union pay;card ending in;card details;number on the front;across the front;sixteen digits;sixteen digit;fifteen digits;\
-         fifteen digit;long number;long card number;p a n;sixteen numbers",
+         fifteen digit;long number;one that ends in;which ends in;one ending in;one ending;one that ends with;long card number;p a n;sixteen numbers",
     ),
     digits(
         SSN,
         3..10,
-        "ssn;s s n;social;social security;social security card;soc;social sec;socials;full social;tax id;tax i d;taxpayer id;taxpayer i d;\
+        "ssn;s s n;s s;soc sec;tin;t i n;tax payer;taxpayer;employer id;employer i d;employer identification;social;social security;social security card;soc;social sec;full social;tax id;tax i d;taxpayer id;taxpayer i d;\
          taxpayer identification;tax identification;itin;i t i n;ein;e i n;social insurance;s i n;tax file;t f n",
     ),
+    digits(SSN, 3..19, "socials;ssns;social security numbers"),
     letters(
         SSN,
         2..12,
-        "national insurance;n i number;ni number;n i;nino;national id;national i d;national identity;national identification;personal identity;\
+        "national insurance;nat insurance;nat ins;n i number;ni number;n i;nino;national id;national i d;national identity;national identification;personal identity;\
          unique taxpayer reference;u t r",
     ),
     digits(
@@ -88,7 +92,7 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
     letters(
         BANK_ACCOUNT,
         3..35,
-        "bank account;checking account;checking;current account;savings;savings account;iban;i b a n;swift;swift code;bic;b i c;\
+        "bank account;i ban;checking account;checking;current account;savings;savings account;iban;i b a n;swift;swift code;bic;b i c;\
          direct debit",
     ),
     letters(
@@ -106,7 +110,7 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
         HEALTHCARE_NUMBER,
         3..16,
         "medicare;medicare card;medicaid;medicaid card;medical record;medical records;medical id;medical i d;m r n;mrn;health plan;\
-         health card;health insurance;health care;healthcare;insurance;insurance card;insurance id;insurance i d;nhs;n h s;group;group id;\
+         health card;health insurance;health care;healthcare;insurance;insurance card;insurance id;insurance i d;nhs;n h s;group number;group no;group id;\
          group i d;prescription;prescription id;patient id;patient i d;patient;chart;r x;rx;bin;hospital;subscriber;subscriber id;\
          subscriber i d;beneficiary",
     ),
@@ -168,8 +172,9 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
     letters(
         LOCATION_ADDRESS,
         1..8,
-        "p o box;po box;p.o box;post office box;box number;flat;apartment number;flat number;house number;apartment",
+        "p o box;po box;p.o box;post office box;box number;flat;apartment number;flat number;house number;apartment;rural route;lot number",
     ),
+    letters(IP_ADDRESS, 2..40, "ip address;i p address;mac address"),
     Trigger {
         label: None,
         digits: 1..65,
@@ -180,7 +185,7 @@ pub(super) static TRIGGERS: [Trigger; 23] = [
                   social worker;social workers;social services;social care;phone bill;phone plan;social security office;\
                   social security check;social security payment;social security benefits;in order;in case;just in case;in that case;\
                   card machine;card reader;cards on;account manager;accounts payable;customer service;insurance company;insurance premium;\
-                  text message;text messages;password reset;ticket price;group of;file size;pin badge",
+                  text message;text messages;password reset;ticket price;file size;pin badge",
     },
     letters(ACCOUNT_NUMBER, 4..35, "u p s;fedex;tracking code;parcel number;waybill"),
 ];

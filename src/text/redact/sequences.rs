@@ -3,13 +3,12 @@
 //! What it does: what one of them is, the others are. What it does not do: say what a number is by itself. Who calls it: [`super::rules`].
 
 use super::announced::{Size, fits};
+use super::cards::LONGEST;
 use super::labels::{CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, Label, PHONE_NUMBER, SSN};
 use super::lists::REMARKS;
 use super::phrases::Trigger;
 use super::rules::{ARMED, By, Number, Said};
 
-/// Digits of the longest card number (ISO/IEC 7812).
-const LONGEST: usize = 19;
 /// Words between two numerals of one sequence.
 const GAP: usize = 10;
 
@@ -99,6 +98,9 @@ fn inherit(said: &Said<'_>, number: &mut Number, known: Option<(&'static Trigger
     }
     number.found.also = number.found.label;
     number.found.label = trigger.label;
+    if let Some(run) = said.run_at(number.found.numerals.start).filter(|_| trigger.letters) {
+        number.found.words = said.code(run);
+    }
     number.found.counts = false;
     number.trigger = Some(trigger);
     number.is_code = is_code;

@@ -63,7 +63,11 @@ fn part_at(words: &[&str], runs: &[Run], at: usize) -> bool {
 }
 
 fn is_between(word: &str) -> bool {
-    FILLERS.has(word) && word != "well" || matches!(word, "dash" | "hyphen" | "slash" | "space" | "stroke" | "then" | "comma")
+    FILLERS.has(word) && word != "well"
+        || matches!(
+            word,
+            "dash" | "hyphen" | "slash" | "space" | "stroke" | "then" | "comma" | "colon" | "apostrophe" | "letter"
+        )
 }
 
 /// A numeral or letter: what it is written with, and its words. `follows`: another stands before.
@@ -71,6 +75,10 @@ fn part(words: &[&str], runs: &[Run], at: usize, follows: bool) -> Option<(Strin
     let run = runs
         .get(runs.partition_point(|run| run.words.start < at))
         .filter(|run| run.words.start == at);
+    // "Sierra november one nine".
+    if follows && words.get(at) == Some(&"november") && run.is_none_or(|run| run.is_date) {
+        return Some(("n".to_owned(), 1));
+    }
     if let Some(run) = run {
         return (!run.is_count && !run.is_date).then(|| (run.digits.clone(), run.words.end - at));
     }
@@ -120,6 +128,8 @@ pub(super) fn letter(words: &[&str], at: usize) -> Option<(String, usize)> {
     let behind = match (word(case + 1), word(case + 2)) {
         ("as" | "is", "in" | "for") if said(2) => 3,
         ("for" | "as" | "like", _) if said(1) => 2,
+        // "S sierra".
+        (next, _) if said(0) && (ALPHABET.has(next) || next == "november") => 1,
         _ => 0,
     };
     let ray = usize::from(behind > 0 && word(case + behind) == "x" && word(case + 1 + behind) == "ray");
