@@ -186,7 +186,10 @@ fn is_said_behind(said: &Said<'_>, from: usize) -> bool {
 
 /// Behind the kind of street among the words from an index on. `named`: a name, such as "fifth", stands before.
 fn street_end(said: &Said<'_>, from: usize, named: bool, announced: bool) -> Option<usize> {
-    let is_kind = |word: &str| STREETS.has(word) || announced && RARE_STREETS.has(word);
+    let is_rare = |at: usize| {
+        let is_place = SUITES.has(said.word(at + 1)) || PLACES.has(said.word(at + 1));
+        RARE_STREETS.has(said.word(at)) && (announced || is_place || at > from && is_unusual(said.word(at - 1)))
+    };
     let mut found = None;
     // "The avenue", "the old stables".
     let near = if announced { STREET } else { 3 };
@@ -196,7 +199,7 @@ fn street_end(said: &Said<'_>, from: usize, named: bool, announced: bool) -> Opt
     for at in from..from + STREET {
         let word = said.word(at);
         // "Five way" needs a name between, "twelve broadway" does not.
-        if is_kind(word) && (at > from || named || word == "broadway") {
+        if (STREETS.has(word) || is_rare(at)) && (at > from || named || word == "broadway") {
             // "Hill street", "church walk road".
             found = Some(at + 1);
         } else if !is_word(word) || word == "the" && !announced || stops(word) && !matches!(word, "the" | "old" | "new" | "little") {
@@ -310,7 +313,7 @@ fn announced(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
             here = spelled.words.end.max(here + 1);
         } else if said.is_numeral(here) {
             here += 1;
-        } else if (STREETS.has(word) && here > from + 3 * the || RARE_STREETS.has(word) && the == 0) && here > from {
+        } else if (STREETS.has(word) && here >= from + 3 * the || RARE_STREETS.has(word) && the == 0) && here > from {
             // "Oakwood farm lane end road".
             here += 1;
             found = Some(here);

@@ -8,7 +8,7 @@ use super::labels::{
 };
 use super::lists::AMOUNTS;
 use super::numerals;
-use super::rules::{ARMED, By, Found, Number, Said};
+use super::rules::{ARMED, By, Number, Said};
 
 /// Words between two groups of a card that nothing announced.
 pub(super) const GAP: usize = 20;
@@ -17,9 +17,15 @@ const SHORTEST: usize = 13;
 pub(super) const LONGEST: usize = 19;
 /// Groups of a card, with those that are taken back or said again.
 const GROUPS: usize = 10;
+/// Ways to read some groups, as long as it is not known which of them are taken back.
+const READINGS: usize = 16;
 /// Words between a card and its date or code that nothing announces.
 const BEHIND_CARD: usize = 15;
 
+/// Words from which on an announcement may have been said of something else.
+const AFAR: usize = 5;
+/// Digits that may be said again.
+const MORE: usize = 8;
 /// Words between the parts of a date.
 const BEHIND_DATE: usize = 4;
 /// Words between the parts of a number that is announced behind them.
@@ -66,8 +72,8 @@ fn loose(said: &Said<'_>, numbers: &mut [Number]) {
 
 /// The groups that may be one card with the first of some, and how many of them are.
 fn window<'g>(said: &Said<'_>, numbers: &[Number], groups: &'g [usize]) -> (&'g [usize], usize) {
-    // All groups, and those that are left where one is taken back or said again.
-    let (mut all, mut kept): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    // All groups; and those that are left where one is taken back or said again.
+    let mut readings: Vec<Vec<&str>> = vec![Vec::new()];
     let (mut count, mut card) = (0, 0);
     let mut last = None;
     for at in groups.iter().take(GROUPS) {
@@ -76,19 +82,17 @@ fn window<'g>(said: &Said<'_>, numbers: &[Number], groups: &'g [usize]) -> (&'g 
         };
         let gap = last.map_or(0..0, |end| end..number.found.words.start);
         let digits = without_count(said, number);
-        all.push(digits);
-        let again = kept.last().is_some_and(|before| {
-            digits.starts_with(before) || digits.len() >= before.len() && gap.clone().any(|at| takes_back(said.word(at)))
-        });
-        if again {
-            kept.pop();
-        }
-        kept.push(once(digits));
-        if gap.len() > GAP || kept.concat().len() > LONGEST {
+        let taken_back = gap.clone().any(|at| takes_back(said.word(at)));
+        readings = readings
+            .iter()
+            .flat_map(|groups| with(groups, digits, taken_back))
+            .take(READINGS)
+            .collect();
+        if gap.len() > GAP || readings.is_empty() {
             break;
         }
         count += 1;
-        if [&all, &kept].iter().any(|groups| is_card(groups)) {
+        if readings.iter().any(|groups| is_card(groups)) {
             card = count;
         }
         last = Some(number.found.words.end);
@@ -96,23 +100,36 @@ fn window<'g>(said: &Said<'_>, numbers: &[Number], groups: &'g [usize]) -> (&'g 
     (groups.get(..count).unwrap_or_default(), card)
 }
 
+/// Groups with one more: behind the others, and in the place of the last if that may be meant.
+fn with<'n>(groups: &[&'n str], digits: &'n str, taken_back: bool) -> Vec<Vec<&'n str>> {
+    let again = |before: &&str| digits.starts_with(*before) || taken_back && digits.len() >= before.len();
+    let replaces = groups.last().is_some_and(again);
+    let kept = groups.get(..groups.len().saturating_sub(1)).filter(|_| replaces);
+    let readings = [Some(groups), kept].into_iter().flatten();
+    let readings = readings.flat_map(|before| [digits, once(digits)].map(|next| [before, &[next]].concat()));
+    // The end of what was said is read back.
+    let is_end = groups
+        .last()
+        .is_some_and(|before| digits.len() > 2 && before.len() > digits.len() && before.ends_with(digits));
+    let readings = readings.chain(is_end.then(|| groups.to_vec()));
+    let mut readings: Vec<Vec<&str>> = readings.filter(|groups| groups.concat().len() <= LONGEST).collect();
+    readings.dedup();
+    readings
+}
+
 /// Whether groups are those with which a card begins: the next final may go on with it.
 fn is_begun(said: &Said<'_>, numbers: &[Number], groups: &[usize]) -> bool {
-    let mut numbers = groups.iter().filter_map(|at| numbers.get(*at)).map(|number| &number.found);
-    // "Forty nine ninety nine" is an amount.
-    let by_digits = |found: &Found| {
-        said.words
-            .get(found.numerals.clone())
-            .unwrap_or_default()
-            .iter()
-            .all(|word| numerals::is_digit(word))
-    };
-    let is_first = |first: &Found| matches!(first.digits.len(), 4 | 6 | 8 | 12) && is_brand(&first.digits) && by_digits(first);
-    let last = groups.len().saturating_sub(2);
-    numbers.next().is_some_and(is_first)
-        && numbers
-            .enumerate()
-            .all(|(at, next)| at == last || matches!(next.digits.len(), 4 | 6 | 8))
+    let mut groups = groups.iter().filter_map(|at| numbers.get(*at));
+    let Some(first) = groups.next() else { return false };
+    let next: Vec<usize> = groups.map(|number| number.found.digits.len()).collect();
+    let digits = without_count(said, first);
+    // "Forty nine ninety nine" alone is an amount.
+    let spoken = said.words.get(first.found.numerals.clone()).unwrap_or_default();
+    let is_sure = digits.len() > 4 || next.iter().any(|digits| *digits > 3) || spoken.iter().all(|word| numerals::is_digit(word));
+    let is_first = matches!(digits.len(), 4 | 6 | 8 | 10 | 12) && is_brand(digits) && is_sure;
+    // The last may go on.
+    let all = next.len().saturating_sub(1);
+    is_first && next.iter().take(all).all(|digits| matches!(digits, 4 | 6 | 8))
 }
 
 /// Whether most cards begin so.
@@ -127,6 +144,8 @@ fn without_count<'n>(said: &Said<'_>, number: &'n Number) -> &'n str {
     let is_counted = match before {
         "last" | "first" | "final" | "next" => matches!((digits.get(..1), digits.len()), (Some("4"), 5) | (Some("5"), 6) | (Some("6"), 7)),
         "group" | "set" | "part" | "block" => digits.len() == 5,
+        // "Use this one".
+        "this" | "that" | "new" | "old" | "other" => digits.starts_with('1'),
         _ => false,
     };
     if is_counted { digits.get(1..).unwrap_or(digits) } else { digits }
@@ -144,10 +163,14 @@ fn once(digits: &str) -> &str {
 fn may_be_card(number: &Number) -> bool {
     // "Group" and "number" are said of cards too.
     let may_be = [CREDIT_CARD, HEALTHCARE_NUMBER, ACCOUNT_NUMBER, NUMERICAL_PII];
-    let is_other = number
-        .trigger
-        .is_some_and(|trigger| !trigger.label.is_some_and(|label| may_be.contains(&label)));
+    let label = number.trigger.and_then(|trigger| trigger.label);
+    let is_other = number.trigger.is_some() && !label.is_some_and(|label| may_be.contains(&label)) && !is_afar(number);
     !is_other && !number.found.counts && number.found.label != Some(DATE)
+}
+
+/// What announced a number is far from it: "my phone is ringing in the other room".
+fn is_afar(number: &Number) -> bool {
+    number.gap >= AFAR
 }
 
 /// What is said before a part of a number is said in another way.
@@ -168,6 +191,7 @@ fn takes_back(word: &str) -> bool {
             | "meant"
             | "wrong"
             | "ignore"
+            | "again"
     )
 }
 
@@ -177,7 +201,9 @@ fn is_card(groups: &[&str]) -> bool {
     let is_brand = is_brand(&digits);
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     let by_lengths = match digits.len() {
-        15 => digits.starts_with('3') && matches!(*lengths, [4, 6, 5] | [4, 11] | [10, 5] | [15]),
+        15 if digits.starts_with('3') => matches!(*lengths, [4, 6, 5] | [4, 11] | [10, 5] | [15]),
+        // "Forty | three five zero two" has one digit less.
+        15 if lengths.len() > 1 => lengths.iter().all(|length| *length > 2) && lengths.iter().filter(|length| **length == 3).count() < 2,
         16 => lengths.iter().all(|length| length % 4 == 0) || lengths.len() > 2 && lengths.iter().all(|length| *length >= 4),
         _ => false,
     };
@@ -203,13 +229,15 @@ fn carry(said: &Said<'_>, numbers: &mut [Number]) {
         let (start, digits) = (number.found.words.start, number.found.digits.len());
         let amount = |end: usize| (end..start).any(|at| AMOUNTS.has(said.word(at)));
         let near = last.filter(|(_, end, _)| start.saturating_sub(*end) <= ARMED && !amount(*end));
-        let is_free = number.by == By::Form && number.trigger.is_none() && !number.found.counts;
+        let is_free = (number.by == By::Form && number.trigger.is_none() || is_afar(number)) && !number.found.counts;
         if let Some((label, end, before)) = near.filter(|_| is_free) {
             let is_date = [DOB, CREDIT_CARD_EXPIRATION].contains(&label);
             let is_part = if is_date {
                 digits < 5 && start.saturating_sub(end) <= BEHIND_DATE && number.found.label.is_none_or(|label| label == DATE)
             } else {
-                before < full(label) && (2..=8).contains(&digits) && number.found.label.is_none()
+                let takes_back = (end..start).any(|at| takes_back(said.word(at)));
+                let is_open = before < full(label) || takes_back && before < full(label) + MORE;
+                is_open && (2..=8).contains(&digits) && (number.found.label.is_none() || is_afar(number))
             };
             let is_behind = label == CREDIT_CARD && before >= SHORTEST && start.saturating_sub(end) <= BEHIND_CARD;
             if is_part {

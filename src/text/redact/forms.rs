@@ -124,7 +124,12 @@ impl Said<'_> {
 
     /// "In nineteen ninety four".
     pub(super) fn is_year(&self, run: &Run) -> bool {
-        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
+        let back = |back: usize| run.words.start.checked_sub(back).map_or("", |at| self.word(at));
+        let before = if matches!(back(2), "ends" | "ending" | "end" | "ended" | "finishes" | "finishing") {
+            ""
+        } else {
+            back(1)
+        };
         let is_before = matches!(
             before,
             "in" | "since" | "from" | "until" | "before" | "after" | "year" | "by" | "around" | "of"

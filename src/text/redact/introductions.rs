@@ -34,7 +34,7 @@ static POSSIBLE: Phrases = phrases!(
      care of;c o;addressed to;sign it;signed;signed by;sincerely;regards;and you are;you must be;you're;is this;is that;are you;was that;\
      you mean;thank you;thanks;thank you very much;hi;hello;hey;hi there;hello there;hey there;morning;afternoon;evening;welcome;welcome back;\
      dear;who is;who's;name;names;made by;signed by;seen by;told by;served by;handled by;sent by;opened by;ask;tell;told;add;remove;met;try;\
-     invite;include;is calling;'s calling;should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;\
+     invite;include;his is;hers is;mine is;theirs is;it's for;this is for;reach;ring;phone;me and;is calling;'s calling;should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;\
      lady;lord;dame;barrelled"
 );
 
@@ -71,7 +71,28 @@ pub(super) fn is_possible(said: &Said<'_>, end: usize) -> bool {
 pub(super) fn is_polite(said: &Said<'_>, from: usize, end: usize) -> bool {
     let next = said.word(end);
     let before = from.checked_sub(1).map_or("", |before| said.word(before));
-    POLITE.has(before) && (next.is_empty() || GOES_ON.has(next))
+    POLITE.has(before) && (next.is_empty() || GOES_ON.has(next)) || has(said, from, end)
+}
+
+/// "Is … available", "… with an i e".
+pub(super) fn is_asked_for(said: &Said<'_>, from: usize, end: usize) -> bool {
+    let asks = said.ends_with(from, "is") && matches!(said.word(end), "available" | "there" | "around" | "home" | "free" | "in");
+    let letter = said.word(end + 2).chars().count() == 1;
+    asks || said.word(end) == "with" && matches!(said.word(end + 1), "a" | "an") && letter
+}
+
+/// "… is my landlord".
+pub(super) fn is_related(said: &Said<'_>, is: usize) -> bool {
+    matches!(said.word(is), "is" | "was" | "are") && RELATIONS.has(said.word(is + 2))
+}
+
+/// "I've got … here as".
+fn has(said: &Said<'_>, from: usize, end: usize) -> bool {
+    let is_listed = matches!(said.word(end), "here" | "down" | "listed" | "registered" | "as");
+    is_listed
+        && ["i have", "i've got", "we have", "we've got", "you have"]
+            .iter()
+            .any(|phrase| said.ends_with(from, phrase))
 }
 
 /// "Hi", "thanks".

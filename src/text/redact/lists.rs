@@ -182,6 +182,14 @@ pub(super) const UNITS: [(&[&str], Option<Label>); 13] = [
     ),
     (
         &[
+            "in cash",
+            "in total",
+            "in change",
+            "a month",
+            "a week",
+            "a year",
+            "an hour",
+            "each",
             "percentage points",
             "megabytes",
             "gigabytes",
@@ -245,7 +253,7 @@ pub(super) static STREETS: List = list!(
 /// Kinds of streets that are mostly other words: only where an address was announced.
 pub(super) static RARE_STREETS: List = list!(
     "row green park view views rise crossing point ridge garden expressway freeway quay quays wharf yard run bend heights meadow meadows house st \
-     approach bank barn bluff bottom brow buildings canyon causeway copse cottage cottages cove croft dale dell dene down downs drove embankment \
+     approach arcade bank barn brewery centre center dock docks exchange precinct works bluff bottom brow buildings canyon causeway copse cottage cottages cove croft dale dell dene down downs drove embankment \
      end esplanade estate fairway farm field fields fold gate gates glade glen grange hall hollow island keep knoll landing lodge manor mansions \
      maltings mead mill mount oaks orchard orchards paddock paddocks parade park parks passage path pines promenade ranch reach rectory ridings \
      shore spinney stables strand tower towers towpath trace vale valley vicarage villa villas village vista warren waterside wood woods wynd"
@@ -288,7 +296,7 @@ pub(super) static FILLERS: List = list!("uh um er erm ah eh hmm hm mm well");
 
 /// The alphabet by words.
 pub(super) static ALPHABET: List = list!(
-    "alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike oscar papa quebec romeo sierra tango uniform \
+    "alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike november oscar papa quebec romeo sierra tango uniform \
      victor whiskey whisky x-ray xray yankee zulu"
 );
 

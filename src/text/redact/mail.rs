@@ -238,7 +238,8 @@ fn mailbox(said: &Said<'_>, at: usize) -> usize {
 
 /// The beginning of an aside that ends at an index, if a part of a mailbox stands before it: "with a", "nine to five", "that's".
 fn aside(said: &Said<'_>, end: usize) -> Option<usize> {
-    let is_aside = |at: usize| ASIDES.has(said.word(at)) || said.word(at) == "to" && at > 0 && said.is_numeral(at - 1);
+    let is_letter = |at: usize| said.word(at) == "i" && at > 0 && matches!(said.word(at - 1), "a" | "an");
+    let is_aside = |at: usize| ASIDES.has(said.word(at)) || is_letter(at) || said.word(at) == "to" && at > 0 && said.is_numeral(at - 1);
     let count = (1..=end.min(3)).take_while(|back| is_aside(end - back)).count();
     let start = end - count;
     let is_box = match start.checked_sub(1) {

@@ -44,16 +44,16 @@ pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
         if at < until {
             continue;
         }
-        if let Some(words) = name(said, at) {
+        if let Some(words) = letters(said, at) {
+            until = words.end;
+            found.extend(spelled_before(said, &words).map(|words| Found::of_words(NAME, words)));
+            found.push(Found::of_words(NAME, words));
+        } else if let Some(words) = name(said, at) {
             until = words.end;
             let spelled = spelled_behind(said, words.end);
             until = until.max(spelled.as_ref().map_or(0, |spelled| spelled.end));
             found.push(Found::of_words(NAME, words));
             found.extend(spelled.map(|words| Found::of_words(NAME, words)));
-        } else if let Some(words) = letters(said, at) {
-            until = words.end;
-            found.extend(spelled_before(said, &words).map(|words| Found::of_words(NAME, words)));
-            found.push(Found::of_words(NAME, words));
         }
     }
     found
@@ -79,16 +79,22 @@ fn name(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
     while end > 0 && at - end < 2 && FILLERS.has(said.word(end - 1)) {
         end -= 1;
     }
-    if introductions::is_certain(said, end) {
+    let is_verb = word.len() > 5 && word.ends_with("ed") && is_ordinary(word);
+    if introductions::is_certain(said, end) && !is_verb {
         return words_of(said, at, true);
     }
     let words = words_of(said, at, false)?;
-    let is_name = is_known(word) || is_unusual(word);
+    // "Van der merwe".
+    let main = (at..at + 3).find(|at| !PARTICLES.contains(&said.word(*at))).unwrap_or(at);
+    let is_name = is_known(word) || is_unusual(said.word(main));
     if is_name && (introductions::is_possible(said, end) || introductions::is_polite(said, end, words.end)) {
         return Some(words);
     }
-    // "Jacinta umunna".
-    if is_unusual(word) && is_unusual(said.word(at + 1)) && !said.is_numeral(at + 1) {
+    // "Jacinta umunna", "concetta park is my landlord".
+    let next = (at + 1..at + 3).find(|at| !PARTICLES.contains(&said.word(*at))).unwrap_or(at + 1);
+    let is_full = is_unusual(said.word(next)) && !said.is_numeral(next);
+    let is_meant = is_full || introductions::is_related(said, words.end) || introductions::is_asked_for(said, at, words.end);
+    if is_unusual(word) && is_meant {
         return Some(words);
     }
     let is_greeted = introductions::begins(said, at) || ["this is", "it's"].iter().any(|phrase| said.ends_with(end, phrase));
@@ -140,15 +146,20 @@ fn words_of(said: &Said<'_>, from: usize, certain: bool) -> Option<Range<usize>>
     let is_rare = certain && RARE.has(said.word(from)) && !matches!(follows, "be" | "not" | "have");
     // "Temperance bear with me".
     let is_sure = certain || FIRST.has(said.word(from));
-    let goes_on = |at: usize| is_sure || !is_ordinary(said.word(at)) || is_closed(said.word(at + 1));
+    let is_particle = |at: usize| PARTICLES.contains(&said.word(at)) && is_unusual(said.word(at + 1));
+    let is_verb = |at: usize| said.word(at).ends_with("ed") && is_ordinary(said.word(at));
+    let goes_on = |at: usize| {
+        !is_verb(at) && (is_sure || !is_ordinary(said.word(at)) || is_closed(said.word(at + 1)) || is_particle(at) || is_particle(at + 1))
+    };
     let (mut at, mut end, mut count) = (from, from, 0);
     while count < NAME_WORDS {
         let word = said.word(at);
         let is_particle = PARTICLES.contains(&word);
         let is_filler = count > 0 && FILLERS.has(word) && is_name(at + 1);
-        let letter = word.chars().count() == 1
-            && at > from
-            && (!is_name(at + 1) || said.spelled_at(at).is_some_and(|spelled| spelled.letters() > 1));
+        let is_spelled = said
+            .spelled_at(at)
+            .is_some_and(|spelled| spelled.letters() > 1 && spelled.words.start == at);
+        let letter = at > from && (is_spelled || word.chars().count() == 1 && !is_name(at + 1));
         if is_filler && !is_particle {
             at += 1;
             continue;
@@ -167,22 +178,7 @@ fn words_of(said: &Said<'_>, from: usize, certain: bool) -> Option<Range<usize>>
 fn is_closed(word: &str) -> bool {
     matches!(
         word,
-        "" | "and"
-            | "is"
-            | "on"
-            | "from"
-            | "who"
-            | "to"
-            | "for"
-            | "at"
-            | "here"
-            | "has"
-            | "said"
-            | "date"
-            | "speaking"
-            | "calling"
-            | "please"
-            | "that's"
+        "" | "and" | "is" | "on" | "from" | "who" | "here" | "has" | "date" | "speaking" | "calling" | "please" | "that's"
     )
 }
 
@@ -226,7 +222,10 @@ fn letters(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
     let spelled = said.spelled_at(at).filter(|spelled| spelled.words.start == at)?;
     let letters = spelled.letters();
     let before = at.checked_sub(1).map_or("", |before| said.word(before));
-    let is_announced = letters > 1 && matches!(before, "spelled" | "spelt" | "spelling" | "letters" | "initials");
+    let of_initials = ["initials are", "initials is", "initial is"]
+        .iter()
+        .any(|phrase| said.ends_with(at, phrase));
+    let is_announced = letters > 1 && (of_initials || matches!(before, "spelled" | "spelt" | "spelling" | "letters" | "initials"));
     if letters < spelled.text.chars().count() && !is_announced {
         return None;
     }

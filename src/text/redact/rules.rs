@@ -111,6 +111,8 @@ pub(super) struct Number {
     pub(super) by: By,
     pub(super) trigger: Option<&'static Trigger>,
     pub(super) is_code: bool,
+    /// Words between it and what announced it.
+    pub(super) gap: usize,
 }
 
 /// Everything in the words. A word may be part of several finds, such as a numeral in an address.
@@ -214,9 +216,15 @@ impl<'a> Said<'a> {
             by,
             trigger: None,
             is_code: false,
+            gap: 0,
         };
         if run.is_count || self.is_in_phrase(run) {
             return Some(number(run.words.clone(), None, By::Unit));
+        }
+        // "Nine old mill lane".
+        let is_street = || matches!(self.word(run.words.end), "old" | "new");
+        if let Some(words) = is_street().then(|| addresses::street(self, index)).flatten() {
+            return Some(number(words, Some(LOCATION_ADDRESS), By::Unit));
         }
         if let Some((label, more)) = self.unit(run) {
             return Some(number(run.words.start..run.words.end + more, label, By::Unit));
@@ -255,6 +263,7 @@ impl<'a> Said<'a> {
             known.found.also = said.also.or(is_ssn.then_some(SSN));
             known.trigger = Some(said.trigger);
             known.is_code = said.is_code;
+            known.gap = start.saturating_sub(said.end);
             return Some(known);
         }
         let label = self.goes_on(run, size).or_else(|| self.shape(run, &code));
@@ -338,7 +347,8 @@ impl<'a> Said<'a> {
             REMARKS.has(word) && !matches!(**word, "is" | "was" | "are" | "were" | "that's" | "it's" | "on" | "that" | "last")
         };
         let start = code.end + rest.iter().take(REMARKS_BEHIND).take_while(is_remark).count();
-        let start = start + usize::from(matches!(self.word(start), "my" | "his" | "her" | "our" | "their"));
+        let whose = usize::from(matches!(self.word(start), "my" | "his" | "her" | "our" | "their"));
+        let start = start + whose;
         let first = self.word(start);
         let says = matches!(
             first,
@@ -364,12 +374,14 @@ impl<'a> Said<'a> {
         if is_last() || first == "of" && matches!(self.word(start + 1), "my" | "the" | "his" | "her" | "our" | "your") && size.digits > 2 {
             return announced::announced(&self.hits, self.words, start..end, size);
         }
+        // "… my social", and not "… my phone is ringing".
+        let is_end = |next: &str| matches!(next, "" | "and" | "please" | "thanks" | "okay" | "yes" | "so" | "um" | "uh");
         let is_right_there = || {
             self.hits
                 .iter()
                 .skip(self.hits.partition_point(|hit| hit.words.end <= start))
                 .take(8)
-                .any(|hit| hit.words.start == start)
+                .any(|hit| hit.words.start == start && (whose == 0 || is_end(self.word(hit.words.end))))
         };
         if !says && (size.digits < 2 || !is_right_there()) {
             return None;

@@ -156,6 +156,8 @@ fn announced(said: &Said<'_>, at: usize) -> Option<(Label, Announced)> {
 
 /// Where a secret that begins at an index ends, and where the last of it that is spelled does.
 fn ends(said: &Said<'_>, first: usize, is_phrase: bool, is_sentence: bool) -> (usize, usize) {
+    let next = said.word(first + 1);
+    let is_plain_next = is_word(next) && (!stops(next) || said.is_numeral(first + 1)) && !NO_SECRETS.has(said.word(first));
     let (mut end, mut coded) = (first, first);
     while end < first + SECRET {
         let word = said.word(end);
@@ -171,8 +173,8 @@ fn ends(said: &Said<'_>, first: usize, is_phrase: bool, is_sentence: bool) -> (u
         } else if aside > 0 {
             end += aside;
         } else if is_word(word)
-            && (!stops(word) || is_sentence && end < first + 5 || end == first && is_phrase || is_part(word))
-            && !matches!(word, "reset" | "change" | "please")
+            && (!stops(word) || is_sentence && end < first + 5 || end == first && (is_phrase || is_plain_next) || is_part(word))
+            && !matches!(word, "reset" | "change" | "please" | "thanks" | "thank" | "okay")
         {
             end += 1;
         } else {

@@ -96,7 +96,8 @@ fn part(words: &[&str], runs: &[Run], at: usize, follows: bool) -> Option<(Strin
     letter(words, at).or_else(|| {
         let word = *words.get(at)?;
         let next = words.get(at + 1).copied().unwrap_or_default();
-        let goes_on = || ALPHABET.has(next) || runs.binary_search_by_key(&(at + 1), |run| run.words.start).is_ok();
+        let is_letter = || letter(words, at + 1).is_some() && !matches!(next, "a" | "i");
+        let goes_on = || ALPHABET.has(next) || is_letter() || runs.binary_search_by_key(&(at + 1), |run| run.words.start).is_ok();
         let is_word = ALPHABET.has(word) && (follows || goes_on());
         is_word.then(|| (word.chars().take(1).collect(), 1))
     })
@@ -129,7 +130,7 @@ pub(super) fn letter(words: &[&str], at: usize) -> Option<(String, usize)> {
         ("as" | "is", "in" | "for") if said(2) => 3,
         ("for" | "as" | "like", _) if said(1) => 2,
         // "S sierra".
-        (next, _) if said(0) && (ALPHABET.has(next) || next == "november") => 1,
+        (next, _) if said(0) && ALPHABET.has(next) => 1,
         _ => 0,
     };
     let ray = usize::from(behind > 0 && word(case + behind) == "x" && word(case + 1 + behind) == "ray");
@@ -150,7 +151,7 @@ fn trimmed(words: &[&str], mut spelled: Spelled) -> Option<Spelled> {
     let next = word(end);
     let is_closed = matches!(
         next,
-        "" | "please" | "thanks" | "thank" | "and" | "okay" | "yes" | "is" | "that's" | "um" | "uh"
+        "" | "please" | "thanks" | "thank" | "and" | "okay" | "yes" | "is" | "that's" | "um" | "uh" | "at"
     );
     let before = word(end.saturating_sub(2));
     let is_word = last == "i" && !next.is_empty() || last == "a" && !is_closed && before != "a";
