@@ -149,8 +149,12 @@ pub(super) fn street(said: &Said<'_>, index: usize) -> Option<Range<usize>> {
     let has_letter = matches!(said.word(run.words.end), "a" | "b" | "c" | "d" | "e" | "f");
     let number = run.words.end + usize::from(has_letter);
     let before = run.words.start.checked_sub(1).map_or("", |before| said.word(before));
-    let is_flat = matches!(before, "flat" | "apartment" | "apt" | "unit" | "suite");
-    let is_announced = has_letter || is_flat || is_announced(said, run.words.start) || is_said_behind(said, number);
+    // "It's one fifteen washington view".
+    let kind = (number + 1..number + UNNAMED).find(|at| RARE_STREETS.has(said.word(*at)));
+    let is_alone = matches!(before, "it's" | "that's" | "at" | "for")
+        && kind.is_some_and(|kind| matches!(said.word(kind + 1), "" | "please" | "thanks" | "and"));
+    let is_flat = matches!(before, "flat" | "apartment" | "apt" | "unit" | "suite" | "house" | "plot" | "villa");
+    let is_announced = has_letter || is_flat || is_alone || is_announced(said, run.words.start) || is_said_behind(said, number);
     let known = street_end(said, number, numerals::is_ordinal(last), is_announced);
     let end = known.or_else(|| unnamed(said, run.words.start, number))?;
     let mut start = run.words.start;
@@ -351,5 +355,6 @@ fn birthplace(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
         return Some(at..at + count);
     }
     let first = at + usize::from(PLACES_BEFORE.has(said.word(at)));
-    (said.ends_with(at, "born in") && PLACES.has(said.word(first))).then_some(at..first + 1)
+    let is_place = PLACES.has(said.word(first)) || is_unusual(said.word(first)) && !said.is_numeral(first);
+    (said.ends_with(at, "born in") && is_place).then_some(at..first + 1)
 }

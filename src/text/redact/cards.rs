@@ -6,7 +6,7 @@
 use super::labels::{
     ACCOUNT_NUMBER, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DATE, DOB, HEALTHCARE_NUMBER, Label, NUMERICAL_PII, PHONE_NUMBER, SSN,
 };
-use super::lists::AMOUNTS;
+use super::lists::{AMOUNTS, REMARKS};
 use super::numerals;
 use super::rules::{ARMED, By, Number, Said};
 
@@ -81,7 +81,7 @@ fn window<'g>(said: &Said<'_>, numbers: &[Number], groups: &'g [usize]) -> (&'g 
             break;
         };
         let gap = last.map_or(0..0, |end| end..number.found.words.start);
-        let digits = without_count(said, number);
+        let digits = digits_of(said, number);
         let taken_back = gap.clone().any(|at| takes_back(said.word(at)));
         readings = readings
             .iter()
@@ -101,12 +101,13 @@ fn window<'g>(said: &Said<'_>, numbers: &[Number], groups: &'g [usize]) -> (&'g 
 }
 
 /// Groups with one more: behind the others, and in the place of the last if that may be meant.
-fn with<'n>(groups: &[&'n str], digits: &'n str, taken_back: bool) -> Vec<Vec<&'n str>> {
+fn with<'n>(groups: &[&'n str], next: [&'n str; 3], taken_back: bool) -> Vec<Vec<&'n str>> {
+    let [digits, ..] = next;
     let again = |before: &&str| digits.starts_with(*before) || taken_back && digits.len() >= before.len();
     let replaces = groups.last().is_some_and(again);
     let kept = groups.get(..groups.len().saturating_sub(1)).filter(|_| replaces);
     let readings = [Some(groups), kept].into_iter().flatten();
-    let readings = readings.flat_map(|before| [digits, once(digits)].map(|next| [before, &[next]].concat()));
+    let readings = readings.flat_map(|before| next.map(|next| [before, &[next]].concat()));
     // The end of what was said is read back.
     let is_end = groups
         .last()
@@ -115,6 +116,15 @@ fn with<'n>(groups: &[&'n str], digits: &'n str, taken_back: bool) -> Vec<Vec<&'
     let mut readings: Vec<Vec<&str>> = readings.filter(|groups| groups.concat().len() <= LONGEST).collect();
     readings.dedup();
     readings
+}
+
+/// What the digits of a number may be: all of them, those of what is said twice, those before "oh sorry".
+fn digits_of<'n>(said: &Said<'_>, number: &'n Number) -> [&'n str; 3] {
+    let digits = without_count(said, number);
+    let end = number.found.numerals.end;
+    let is_last = end.checked_sub(1).is_some_and(|last| said.word(last) == "oh") && REMARKS.has(said.word(end));
+    let before = digits.strip_suffix('0').filter(|_| is_last);
+    [digits, once(digits), before.unwrap_or(digits)]
 }
 
 /// Whether groups are those with which a card begins: the next final may go on with it.
@@ -126,10 +136,10 @@ fn is_begun(said: &Said<'_>, numbers: &[Number], groups: &[usize]) -> bool {
     // "Forty nine ninety nine" alone is an amount.
     let spoken = said.words.get(first.found.numerals.clone()).unwrap_or_default();
     let is_sure = digits.len() > 4 || next.iter().any(|digits| *digits > 3) || spoken.iter().all(|word| numerals::is_digit(word));
-    let is_first = matches!(digits.len(), 4 | 6 | 8 | 10 | 12) && is_brand(digits) && is_sure;
+    let is_first = (4..SHORTEST).contains(&digits.len()) && is_brand(digits) && is_sure;
     // The last may go on.
     let all = next.len().saturating_sub(1);
-    is_first && next.iter().take(all).all(|digits| matches!(digits, 4 | 6 | 8))
+    is_first && next.iter().take(all).all(|digits| (4..SHORTEST).contains(digits))
 }
 
 /// Whether most cards begin so.
@@ -161,8 +171,15 @@ fn once(digits: &str) -> &str {
 
 /// Whether a number may be a group of a card.
 fn may_be_card(number: &Number) -> bool {
-    // "Group" and "number" are said of cards too.
-    let may_be = [CREDIT_CARD, HEALTHCARE_NUMBER, ACCOUNT_NUMBER, NUMERICAL_PII];
+    // "Did you want the expiry as well".
+    let may_be = [
+        CREDIT_CARD,
+        CREDIT_CARD_EXPIRATION,
+        CVV,
+        HEALTHCARE_NUMBER,
+        ACCOUNT_NUMBER,
+        NUMERICAL_PII,
+    ];
     let label = number.trigger.and_then(|trigger| trigger.label);
     let is_other = number.trigger.is_some() && !label.is_some_and(|label| may_be.contains(&label)) && !is_afar(number);
     !is_other && !number.found.counts && number.found.label != Some(DATE)

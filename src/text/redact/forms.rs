@@ -83,6 +83,7 @@ impl Said<'_> {
         let digits = run.digits.len();
         match digits {
             7..=15 if before == "plus" => Some(PHONE_NUMBER),
+            _ if !matches!(self.word(code.start), "a" | "i") && self.is_code(run) => Some(NUMERICAL_PII),
             12..=19 => Some(CREDIT_CARD),
             _ if CARD_AND_MORE.contains(&digits) && run.digits.starts_with(['3', '4', '5', '6']) => Some(CREDIT_CARD),
             9 => Some(SSN),
@@ -96,8 +97,14 @@ impl Said<'_> {
 
     /// Letters and digits that are no amount: "k two two nine one oh four".
     fn is_code(&self, run: &Run) -> bool {
-        let is_code = |text: &str| text.chars().count() >= CODE && text.chars().filter(char::is_ascii_digit).count() > 1;
         let spelled = self.spelled_at(run.words.start);
+        // "Covid19".
+        let least = if spelled.is_some_and(|spelled| spelled.words.len() == 1) {
+            3
+        } else {
+            2
+        };
+        let is_code = |text: &str| text.chars().count() >= CODE && text.chars().filter(char::is_ascii_digit).count() >= least;
         !numerals::is_cardinal(self.words, run) && spelled.is_some_and(|spelled| spelled.letters() > 0 && is_code(&spelled.text))
     }
 
@@ -116,7 +123,7 @@ impl Said<'_> {
         let next = self.word(run.words.end);
         let ends = matches!(
             next,
-            "" | "and" | "now" | "this" | "next" | "today" | "so" | "but" | "last" | "years" | "yes"
+            "" | "and" | "now" | "this" | "next" | "today" | "so" | "but" | "last" | "years" | "yes" | "going"
         );
         (is_whose && ends || turns && (ends || matches!(next, "in" | "on" | "soon")))
             && run.digits.parse::<u8>().is_ok_and(|age| age <= OLDEST)

@@ -20,7 +20,7 @@ static CERTAIN: Phrases = phrases!(
      cardholder's name;account holder name;account holder's name;account is under;account's under;booked under;reservation under;\
      reservation's under;booking under;registered under;registered to;listed under;booking is under;reservation is under;policy is under;\
      order is under;made out to;make it out to;making it out to;payable to;name please;calls me;belongs to;i am called;he's called;she's called;\
-     they call me;you can call me;people call me;friends call me;goes by;i go by;known as;knows me as;formerly;mister;mr;mrs;ms;miss"
+     they call me;calls him;calls her;you can call me;people call me;friends call me;goes by;i go by;known as;knows me as;formerly;mister;mr;mrs;ms;miss"
 );
 
 /// Phrases behind which a name comes if it is no ordinary word.
@@ -28,7 +28,8 @@ static POSSIBLE: Phrases = phrases!(
     "speaking with;speaking to;speak to;speak with;spoke to;spoke with;spoken to;spoken with;talk to;talk with;talking to;talking with;talked to;\
      talked with;chatting with;chatting to;dealing with;dealt with;through to;on behalf of;calling for;put it under;put down;put me down;\
      put that down;down as;registered as;me as;you as;him as;her as;system as;file as;saved as;listed as;ask for;asked for;asking for;asking after;\
-     looking for;appointment with;meeting with;called;named;call me;call him;call her;this is;i'm;i am;it's;it is;that's;that is;that'll be;\
+     looking for;appointment with;meeting with;called;named;call me;call him;call her;this is;let;it's me;only me;married to;engaged to;related to;daughter of;son of;wife of;mother of;father of;widow of;friend of;we're the;we are the;\
+     i'm;i am;it's;it is;that's;that is;that'll be;\
      that will be;that would be;it'll be;it will be;it would be;you have;it's under;under;contact;contact is;it was;with;reservation for;\
      booking for;appointment for;table for;order for;ticket for;parcel for;package for;message for;prescription for;attention of;attention;attn;\
      care of;c o;addressed to;sign it;signed;signed by;sincerely;regards;and you are;you must be;you're;is this;is that;are you;was that;\
@@ -64,7 +65,13 @@ pub(super) fn is_certain(said: &Said<'_>, end: usize) -> bool {
 /// Whether a name may come at an index.
 pub(super) fn is_possible(said: &Said<'_>, end: usize) -> bool {
     let last = end.checked_sub(1).map_or("", |last| said.word(last));
-    POSSIBLE.end_at(said, end) || name_on(said, end) || relation(said, end) || matches!(last, "doctor" | "dr" | "professor")
+    // "Does imelda still work there".
+    let asks = end == 1
+        && matches!(
+            last,
+            "does" | "did" | "has" | "is" | "was" | "will" | "can" | "could" | "would" | "where's" | "how's"
+        );
+    asks || POSSIBLE.end_at(said, end) || name_on(said, end) || relation(said, end) || matches!(last, "doctor" | "dr" | "professor")
 }
 
 /// Whether an index is behind "okay", and what stands at another goes on as one does behind a name.
@@ -78,7 +85,8 @@ pub(super) fn is_polite(said: &Said<'_>, from: usize, end: usize) -> bool {
 pub(super) fn is_asked_for(said: &Said<'_>, from: usize, end: usize) -> bool {
     let asks = said.ends_with(from, "is") && matches!(said.word(end), "available" | "there" | "around" | "home" | "free" | "in");
     let letter = said.word(end + 2).chars().count() == 1;
-    asks || said.word(end) == "with" && matches!(said.word(end + 1), "a" | "an") && letter
+    let calls = from == 0 && matches!(said.word(end), "you're" | "you" | "your" | "can" | "could" | "please" | "are");
+    asks || calls || said.word(end) == "with" && matches!(said.word(end + 1), "a" | "an") && letter
 }
 
 /// "… is my landlord".

@@ -72,7 +72,7 @@ pub(super) const UNITS: [(&[&str], Option<Label>); 13] = [
         Some(MONEY),
     ),
     (&["percent", "per cent"], Some(PERCENT)),
-    (&["years old", "year old", "years of age", "months old"], Some(AGE)),
+    (&["years old", "year old", "years young", "years of age", "months old"], Some(AGE)),
     (
         &[
             "am",
@@ -254,7 +254,7 @@ pub(super) static STREETS: List = list!(
 pub(super) static RARE_STREETS: List = list!(
     "row green park view views rise crossing point ridge garden expressway freeway quay quays wharf yard run bend heights meadow meadows house st \
      approach arcade bank barn brewery centre center dock docks exchange precinct works bluff bottom brow buildings canyon causeway copse cottage cottages cove croft dale dell dene down downs drove embankment \
-     end esplanade estate fairway farm field fields fold gate gates glade glen grange hall hollow island keep knoll landing lodge manor mansions \
+     end esplanade estate estates fairway farm field fields fold gate gates glade glen grange hall hollow island keep knoll landing lodge manor mansions \
      maltings mead mill mount oaks orchard orchards paddock paddocks parade park parks passage path pines promenade ranch reach rectory ridings \
      shore spinney stables strand tower towers towpath trace vale valley vicarage villa villas village vista warren waterside wood woods wynd"
 );
@@ -280,7 +280,7 @@ pub(super) static PLACES: List = list!(
 pub(super) static PLACES_BEFORE: List = list!("new north south west san los las st saint fort");
 
 pub(super) static TOP_LEVELS: List = list!(
-    "com org net edu gov co io uk us info biz me de ca ai app au dev es eu fr ie nz tv nl in it design shop store online site tech xyz club blog cloud digital agency ch be se dk pl jp cn za mx br"
+    "com org net edu gov co io uk us info biz me de ca ai app au dev es eu fr ie nz tv nl in it design shop store online site tech xyz club blog cloud digital agency ch be se dk pl jp cn za mx br ly gg gl fm"
 );
 
 /// Words that cannot be part of the left side of an e-mail address.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::labels::{EMAIL_ADDRESS, Label, URL};
 use super::lists::{FILLERS, List, NO_MAILBOX, TOP_LEVELS, list};
 use super::names::{is_word, stops};
+use super::people::is_known;
 use super::rules::{Found, Said};
 
 /// Words of a mailbox, and those of a host; what is spelled counts as one.
@@ -70,7 +71,12 @@ static SIGNS: List = list!("dot point period underscore dash hyphen");
 
 /// All of them in the words.
 pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
-    let found = (0..said.words.len()).filter_map(|at| mail_or_site(said, at).or_else(|| at_provider(said, at)));
+    let found = (0..said.words.len()).filter_map(|at| {
+        written(said.word(at))
+            .map(|label| (label, at..at + 1))
+            .or_else(|| mail_or_site(said, at))
+            .or_else(|| at_provider(said, at))
+    });
     found.map(|(label, words)| Found::of_words(label, words)).collect()
 }
 
@@ -83,6 +89,13 @@ pub(super) fn open_from(words: &[&str]) -> Option<usize> {
     let is = (mail..mail + 4).find(|at| word(*at).ends_with("'s") || matches!(word(*at), "is" | "be" | "was"))?;
     let is_over = (is..words.len()).any(|at| word(at) == "dot" && TOP_LEVELS.has(word(at + 1)) && at + 3 < words.len());
     (!is_over).then_some(is + 1)
+}
+
+/// What one word is, as a model may write it: "john@example.org", "www.example.org".
+fn written(word: &str) -> Option<Label> {
+    let (before, level) = word.rsplit_once('.')?;
+    let is_host = before.len() > 1 && TOP_LEVELS.has(level) && before.chars().any(char::is_alphabetic);
+    is_host.then_some(if word.contains('@') { EMAIL_ADDRESS } else { URL })
 }
 
 /// Whether a word parts the top level from the rest.
@@ -134,7 +147,7 @@ fn at_provider(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
     let known = PROVIDERS.iter().find_map(end_of);
     let end = known.or_else(|| COMPANIES.iter().find_map(end_of))?;
     let first = mailbox(said, at);
-    let is_coded = (first..at).any(|at| said.is_numeral(at) || SIGNS.has(said.word(at)));
+    let is_coded = (first..at).any(|at| said.is_numeral(at) || SIGNS.has(said.word(at)) || is_known(said.word(at)));
     let is_mail = known.is_some() || is_coded || speaks_of_mail(said, at);
     (is_mail && first < at).then(|| (EMAIL_ADDRESS, first..end + usize::from(said.word(end) == "com")))
 }

@@ -107,6 +107,10 @@ fn name(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
         .take_while(|at| FIRST.has(said.word(*at)) || LAST.has(said.word(*at)))
         .count();
     let next = at + 1 + count;
+    // "Kevin's place".
+    if word.strip_suffix("'s").is_some_and(|word| FIRST.has(word)) {
+        return Some(at..at + 1);
+    }
     (FIRST.has(word) && !matches!(last, "saint" | "st")).then_some(at..next + last_names(said, next))
 }
 

@@ -126,7 +126,10 @@ fn run(tokens: &[&str], from: usize) -> Option<Run> {
             && tokens
                 .get(at + used)
                 .is_some_and(|next| matches!(*next, "digit" | "digits" | "numbers"));
-        if is_pause || counts && end > from {
+        // "One nine four november juliet".
+        let is_year = digits.len() == 4 && (digits.starts_with("19") || digits.starts_with("20"));
+        let is_letter = month && tokens.get(at) == Some(&"november") && digits.len() > 2 && !is_year;
+        if is_pause || is_letter || counts && end > from {
             break;
         }
         digits.push_str(&found);

@@ -69,7 +69,7 @@ pub(super) static TRIGGERS: [Trigger; 25] = [
         "card;cards;credit card;debit card;bank card;payment card;charge card;credit;debit;visa;visa debit;visa electron;mastercard;\
          master card;amex;american express;discover;diners;diners club;maestro;barclaycard;barclay card;capital one;j c b;jcb;unionpay;\
          union pay;card ending in;card details;number on the front;across the front;sixteen digits;sixteen digit;fifteen digits;\
-         fifteen digit;long number;one that ends in;which ends in;one ending in;one ending;one that ends with;long card number;p a n;sixteen numbers",
+         fifteen digit;long number;one that ends in;which ends in;one ending in;one ending;one that ends with;long card number;p a n;sixteen numbers;first six digits;first four digits;first eight digits",
     ),
     digits(
         SSN,

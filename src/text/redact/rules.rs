@@ -317,7 +317,10 @@ impl<'a> Said<'a> {
     fn with_word(&self, said: &Announcement, start: usize) -> usize {
         let is_licence = said.trigger.label == Some(super::labels::DRIVER_LICENSE);
         let before = start.saturating_sub(1);
-        let is_word = before >= said.end && names::is_word(self.word(before)) && !matches!(self.word(before), "number" | "it's" | "is");
+        let is_word = before >= said.end
+            && names::is_word(self.word(before))
+            && !names::stops(self.word(before))
+            && !matches!(self.word(before), "number" | "it's" | "is");
         if is_licence && is_word { before } else { start }
     }
 

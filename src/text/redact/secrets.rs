@@ -31,7 +31,8 @@ static USERS: Phrases = phrases!(
 
 /// What takes a user name only if it looks like one.
 static SIGNS_IN: Phrases = phrases!(
-    "log in as;logged in as;sign in as;signed in as;log on as;log in with;sign in with;log on with;login with;login as;log in under"
+    "log in as;logged in as;sign in as;signed in as;log on as;log in with;sign in with;log on with;login with;login as;log in under;instagram is;insta is;twitter is;snapchat is;tiktok is;telegram is;discord is;skype is;twitch is;steam is;facebook is;on instagram;\
+     on twitter;on snapchat;on tiktok;on telegram;on discord;on skype;on twitch"
 );
 
 /// What sets a password of which was spoken before.
@@ -60,6 +61,12 @@ const COPULAS: [&str; 16] = [
 /// How a password is written, before it is said.
 static WRITTEN: List = list!("all lower lowercase upper uppercase capitals caps one word small letters simply together joined up");
 
+/// What may stand behind "password" and is none.
+static NO_PASSWORD: List = list!(
+    "reset manager managers protected protection hint hints field fields box screen page policy policies change changed link form email rules recovery \
+     security please prompt requirements expiry sharing request error issue issues problem problems"
+);
+
 /// All of them in the words.
 pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
     let secrets = (0..said.words.len()).filter_map(|at| secret(said, at));
@@ -82,7 +89,8 @@ enum Announced {
 /// A password or user name right behind what announces it.
 fn secret(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
     let (label, announced) = announced(said, at)?;
-    let from = (at..at + 2).find(|at| !FILLERS.has(said.word(*at)))?;
+    // "At silver surfer".
+    let from = (at..at + 2).find(|at| !FILLERS.has(said.word(*at)) && (label != USERNAME || said.word(*at) != "at"))?;
     if matches!(said.word(from), "is" | "was" | "it's" | "that's" | "name" | "id" | "number") {
         return None;
     }
@@ -94,8 +102,7 @@ fn secret(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
         0
     };
     let first = from + written + with;
-    let is_plain = |at: usize| is_word(said.word(at)) && !stops(said.word(at)) && !NO_SECRETS.has(said.word(at));
-    let is_phrase = is_plain(first + 1) && is_plain(first + 2);
+    let is_phrase = is_plain(said, first + 1) && is_plain(said, first + 2);
     let word = said.word(first);
     let is_spelled = said.spelled_at(first).is_some();
     let is_sentence = announced == Announced::Sentence && matches!(word, "my" | "a" | "an" | "the" | "our" | "his" | "her");
@@ -113,9 +120,21 @@ fn secret(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
         Announced::Unusual if looks_so || coded > first => end,
         Announced::Unusual => first,
         Announced::Bare if looks_so || coded > first && end - coded < 2 => end,
+        Announced::Bare if label == PASSWORD && is_said_alone(said, at, first..end) => end,
         Announced::Bare => coded,
     };
-    (end > first).then_some((label, from..end))
+    let start = if said.word(at) == "at" { at } else { from };
+    (end > first).then_some((label, start..end))
+}
+
+/// "My password zebra crossing", and not "a password …".
+fn is_said_alone(said: &Said<'_>, at: usize, words: Range<usize>) -> bool {
+    let before = at.checked_sub(2).map_or("", |before| said.word(before));
+    let is_part = |at: usize| is_plain(said, at) && !NO_PASSWORD.has(said.word(at));
+    words.end == said.words.len()
+        && words.len() <= 3
+        && words.clone().all(is_part)
+        && matches!(before, "" | "my" | "and" | "is" | "account" | "verbal" | "okay" | "yes" | "wifi")
 }
 
 /// What is announced right before an index, and how.
@@ -154,6 +173,12 @@ fn announced(said: &Said<'_>, at: usize) -> Option<(Label, Announced)> {
     }
 }
 
+/// Whether a word may be one of a secret.
+fn is_plain(said: &Said<'_>, at: usize) -> bool {
+    let word = said.word(at);
+    is_word(word) && !stops(word) && !NO_SECRETS.has(word)
+}
+
 /// Where a secret that begins at an index ends, and where the last of it that is spelled does.
 fn ends(said: &Said<'_>, first: usize, is_phrase: bool, is_sentence: bool) -> (usize, usize) {
     let next = said.word(first + 1);
@@ -170,6 +195,8 @@ fn ends(said: &Said<'_>, first: usize, is_phrase: bool, is_sentence: bool) -> (u
         {
             end += 1;
             coded = end;
+        } else if end > first && matches!(word, "the" | "and" | "of") && is_plain(said, end - 1) && is_plain(said, end + 1) {
+            end += 1;
         } else if aside > 0 {
             end += aside;
         } else if is_word(word)

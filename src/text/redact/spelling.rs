@@ -62,6 +62,12 @@ fn part_at(words: &[&str], runs: &[Run], at: usize) -> bool {
     part(words, runs, at, true).is_some()
 }
 
+/// Letters and digits in one word.
+fn is_written(word: &str) -> bool {
+    let has = |is: fn(&char) -> bool| word.chars().any(|c| is(&c));
+    word.chars().all(char::is_alphanumeric) && has(char::is_ascii_digit) && has(|c| c.is_alphabetic())
+}
+
 fn is_between(word: &str) -> bool {
     FILLERS.has(word) && word != "well"
         || matches!(
@@ -75,6 +81,10 @@ fn part(words: &[&str], runs: &[Run], at: usize, follows: bool) -> Option<(Strin
     let run = runs
         .get(runs.partition_point(|run| run.words.start < at))
         .filter(|run| run.words.start == at);
+    // "Sw1a 1aa" as a model may write it.
+    if let Some(word) = words.get(at).filter(|word| is_written(word)) {
+        return Some(((*word).to_owned(), 1));
+    }
     // "Sierra november one nine".
     if follows && words.get(at) == Some(&"november") && run.is_none_or(|run| run.is_date) {
         return Some(("n".to_owned(), 1));
@@ -154,7 +164,8 @@ fn trimmed(words: &[&str], mut spelled: Spelled) -> Option<Spelled> {
         "" | "please" | "thanks" | "thank" | "and" | "okay" | "yes" | "is" | "that's" | "um" | "uh" | "at"
     );
     let before = word(end.saturating_sub(2));
-    let is_word = last == "i" && !next.is_empty() || last == "a" && !is_closed && before != "a";
+    let is_mailbox = next == "at" && end - start > 3;
+    let is_word = last == "i" && !next.is_empty() && !is_mailbox || last == "a" && !is_closed && before != "a";
     if is_word && end - start > 1 && !matches!(before, "double" | "capital") {
         spelled.text.pop();
         spelled.words.end -= 1;
