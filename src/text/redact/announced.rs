@@ -10,6 +10,8 @@ use super::phrases::{CODE, TRIGGERS, Trigger};
 
 /// Words before "expires" that may say that it is no card.
 const PERISHABLE_BEFORE: usize = 4;
+/// Phrases that one word may be part of.
+const NEAR: usize = 8;
 /// Words between a card and what is said of it.
 const NEAR_CARD: usize = 20;
 /// Digits of a card from which on an amount is not meant.
@@ -138,7 +140,15 @@ fn before<'w, 'a>(words: &'w [&'a str], hit: &Hit) -> &'w [&'a str] {
 
 /// Whether it is a card that expires.
 pub(super) fn is_of_card(hits: &[Hit], words: &[&str], hit: &Hit) -> bool {
-    let is_other = before(words, hit).iter().any(|word| PERISHABLE.has(word));
+    // "Security code seven oh four expiry".
+    let is_code = |at: &usize| {
+        let from = hits.partition_point(|other| other.words.end <= *at);
+        let mut near = hits.get(from..).unwrap_or_default().iter().take(NEAR);
+        near.any(|other| other.trigger.label == Some(CVV) && other.words.contains(at))
+    };
+    let near = hit.words.start.saturating_sub(PERISHABLE_BEFORE)..hit.words.start;
+    let is_perishable = |at: &usize| words.get(*at).is_some_and(|word| PERISHABLE.has(word)) && !is_code(at);
+    let is_other = near.into_iter().any(|at| is_perishable(&at));
     !is_other && (!is_weak(words, hit) || is_near_card(hits, hit))
 }
 

@@ -1,7 +1,7 @@
 //! Card numbers in groups with talk between them, and what goes on over talk. English.
 //!
-//! What it does: knows a card that nothing announced by its check digit, or by the lengths of its groups; carries what a number is over to the
-//! groups that complete it, and from a card to its date and code. What it does not do: find numerals. Who calls it: [`super::rules`].
+//! What it does: knows a card that nothing announced by its check digit, or by the lengths of its groups; carries what a number is over to
+//! the groups that complete it, and from a card to its date and code. What it does not do: find numerals. Who calls it: [`super::rules`].
 
 use super::labels::{
     ACCOUNT_NUMBER, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DATE, DOB, HEALTHCARE_NUMBER, Label, NUMERICAL_PII, PHONE_NUMBER, SSN,

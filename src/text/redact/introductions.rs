@@ -12,31 +12,36 @@ const NAME_ON: usize = 6;
 
 /// Phrases behind which nothing but a name comes.
 static CERTAIN: Phrases = phrases!(
-    "my name is;my name's;name is;name's;name was;name's is;first name;first name is;first name's;last name;last name is;last name's;surname;\
-     surname is;surname's;second name;second name is;second name's;middle name;middle name is;middle name's;full name;full name is;family name;\
-     family name is;given name;given name is;forename;forename is;middle initial;middle initial is;maiden name;maiden name is;maiden name was;\
-     married name;married name is;birth name;birth name is;nickname is;nickname's;under the name;under the name of;in the name;in the name of;\
-     by the name of;goes by the name of;name of the account holder;name of the cardholder;cardholder name;card holder name;card holder's name;\
-     cardholder's name;account holder name;account holder's name;account is under;account's under;booked under;reservation under;\
-     reservation's under;booking under;registered under;registered to;listed under;booking is under;reservation is under;policy is under;\
-     order is under;made out to;make it out to;making it out to;payable to;name please;calls me;belongs to;i am called;he's called;she's called;\
-     they call me;calls him;calls her;you can call me;people call me;friends call me;goes by;i go by;known as;knows me as;formerly;mister;mr;mrs;ms;miss"
+    "my name is;my name's;name is;name's;name was;name's is;first name;first name is;first name's;last name;last name is;last name's;\
+     surname;surname is;surname's;second name;second name is;second name's;middle name;middle name is;middle name's;full name;\
+     full name is;family name;family name is;given name;given name is;forename;forename is;middle initial;middle initial is;\
+     maiden name;maiden name is;maiden name was;married name;married name is;birth name;birth name is;nickname is;nickname's;\
+     under the name;under the name of;in the name;in the name of;by the name of;goes by the name of;name of the account holder;\
+     name of the cardholder;cardholder name;card holder name;card holder's name;cardholder's name;account holder name;\
+     account holder's name;account is under;account's under;booked under;reservation under;reservation's under;booking under;\
+     registered under;registered to;listed under;booking is under;reservation is under;policy is under;order is under;made out to;\
+     make it out to;making it out to;payable to;name please;calls me;belongs to;i am called;he's called;she's called;they call me;\
+     calls him;calls her;you can call me;people call me;friends call me;goes by;i go by;known as;knows me as;formerly;mister;mr;mrs;\
+     ms;miss"
 );
 
 /// Phrases behind which a name comes if it is no ordinary word.
 static POSSIBLE: Phrases = phrases!(
-    "speaking with;speaking to;speak to;speak with;spoke to;spoke with;spoken to;spoken with;talk to;talk with;talking to;talking with;talked to;\
-     talked with;chatting with;chatting to;dealing with;dealt with;through to;on behalf of;calling for;put it under;put down;put me down;\
-     put that down;down as;registered as;me as;you as;him as;her as;system as;file as;saved as;listed as;ask for;asked for;asking for;asking after;\
-     looking for;appointment with;meeting with;called;named;call me;call him;call her;this is;let;it's me;only me;married to;engaged to;related to;daughter of;son of;wife of;mother of;father of;widow of;friend of;we're the;we are the;\
-     i'm;i am;it's;it is;that's;that is;that'll be;\
-     that will be;that would be;it'll be;it will be;it would be;you have;it's under;under;contact;contact is;it was;with;reservation for;\
-     booking for;appointment for;table for;order for;ticket for;parcel for;package for;message for;prescription for;attention of;attention;attn;\
-     care of;c o;addressed to;sign it;signed;signed by;sincerely;regards;and you are;you must be;you're;is this;is that;are you;was that;\
-     you mean;thank you;thanks;thank you very much;hi;hello;hey;hi there;hello there;hey there;morning;afternoon;evening;welcome;welcome back;\
-     dear;who is;who's;name;names;made by;signed by;seen by;told by;served by;handled by;sent by;opened by;ask;tell;told;add;remove;met;try;\
-     invite;include;his is;hers is;mine is;theirs is;it's for;this is for;reach;ring;phone;me and;is calling;'s calling;should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;\
-     lady;lord;dame;barrelled"
+    "speaking with;speaking to;speak to;speak with;spoke to;spoke with;spoken to;spoken with;talk to;talk with;talking to;\
+     talking with;talked to;talked with;chatting with;chatting to;dealing with;dealt with;through to;on behalf of;calling for;\
+     put it under;put down;put me down;put that down;down as;registered as;me as;you as;him as;her as;system as;file as;saved as;\
+     listed as;ask for;asked for;asking for;asking after;looking for;appointment with;meeting with;called;named;call me;call him;\
+     call her;this is;let;it's me;only me;married to;engaged to;related to;daughter of;son of;wife of;mother of;father of;widow of;\
+     friend of;we're the;we are the;i'm;i am;it's;it is;that's;that is;that'll be;that will be;that would be;it'll be;it will be;\
+     it would be;you have;it's under;under;contact;contact is;it was;with;reservation for;booking for;appointment for;table for;\
+     order for;ticket for;parcel for;package for;message for;prescription for;attention of;attention;attn;care of;c o;addressed to;\
+     sign it;signed;signed by;sincerely;regards;and you are;you must be;you're;is this;is that;are you;was that;you mean;thank you;\
+     thanks;thank you very much;hi;hello;hey;hi there;hello there;hey there;morning;afternoon;evening;welcome;welcome back;dear;\
+     who is;who's;name;names;made by;signed by;seen by;told by;served by;handled by;sent by;opened by;ask;tell;told;add;remove;met;\
+     try;invite;include;his is;hers is;mine is;theirs is;it's for;this is for;reach;ring;phone;me and;is calling;'s calling;\
+     should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;\
+     reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;lady;lord;\
+     dame;barrelled"
 );
 
 /// What one says before the name of whom one speaks with.
@@ -49,12 +54,12 @@ static GOES_ON: List =
 
 /// Whom people speak of by name.
 static RELATIONS: List = list!(
-    "husband wife son daughter mother father mum mom dad partner brother sister boss manager landlord landlady neighbour neighbor colleague \
-     friend cousin grandmother grandfather nan gran grandson granddaughter nephew niece fiance fiancee boyfriend girlfriend solicitor lawyer \
-     accountant dentist teacher assistant secretary supervisor carer executor executrix beneficiary tenant driver passenger recipient guardian \
-     guarantor patient client holder cardholder policyholder owner director advisor adviser representative buyer seller plumber electrician coach \
-     stepson stepdaughter stepfather stepmother housemate flatmate roommate witness kin midwife therapist consultant surgeon gp nominee trustee \
-     attorney contact applicant claimant insured"
+    "husband wife son daughter mother father mum mom dad partner brother sister boss manager landlord landlady neighbour neighbor \
+     colleague friend cousin grandmother grandfather nan gran grandson granddaughter nephew niece fiance fiancee boyfriend \
+     girlfriend solicitor lawyer accountant dentist teacher assistant secretary supervisor carer executor executrix beneficiary \
+     tenant driver passenger recipient guardian guarantor patient client holder cardholder policyholder owner director advisor \
+     adviser representative buyer seller plumber electrician coach stepson stepdaughter stepfather stepmother housemate flatmate \
+     roommate witness kin midwife therapist consultant surgeon gp nominee trustee attorney contact applicant claimant insured"
 );
 
 /// Whether nothing but a name comes at an index.
@@ -101,6 +106,31 @@ fn has(said: &Said<'_>, from: usize, end: usize) -> bool {
         && ["i have", "i've got", "we have", "we've got", "you have"]
             .iter()
             .any(|phrase| said.ends_with(from, phrase))
+}
+
+/// Whether one introduces oneself, or is greeted, by what stands between two indices, even if it is mostly another word.
+pub(super) fn is_introduced(said: &Said<'_>, from: usize, end: usize) -> bool {
+    let next = said.word(end);
+    let is_self = ["this is", "it's", "i'm"].iter().any(|phrase| said.ends_with(from, phrase));
+    let is_with = [
+        "speaking with",
+        "speaking to",
+        "spoke to",
+        "spoke with",
+        "speak to",
+        "ask for",
+        "called",
+    ];
+    let is_with = is_with.iter().any(|phrase| said.ends_with(from, phrase));
+    let is_here = next == "here" && said.word(end + 1).is_empty();
+    is_self && (matches!(next, "from" | "calling" | "speaking" | "again") || is_here)
+        || is_with
+            && matches!(
+                next,
+                "" | "please" | "from" | "in" | "on" | "at" | "yesterday" | "earlier" | "about"
+            )
+        || greets(said, from) && (next.is_empty() || GOES_ON.has(next) || next == "it's" || next == "how")
+        || begins(said, from) && matches!(next, "speaking" | "here")
 }
 
 /// "Hi", "thanks".

@@ -1,7 +1,7 @@
 //! E-mail and web addresses as they are spoken. English.
 //!
-//! What it does: finds what ends with a "dot" and a top level, and mailboxes at providers that everyone knows, with the asides in them ("with a
-//! k", "all one word"). What it does not do: check that there is such a domain. Who calls it: [`super::rules`].
+//! What it does: finds what ends with a "dot" and a top level, and mailboxes at providers that everyone knows, with the asides in them ("with
+//! a k", "no spaces"). What it does not do: check that there is such a domain. Who calls it: [`super::rules`].
 
 use std::ops::Range;
 
@@ -62,8 +62,8 @@ static NO_HOST: List = list!("and but try visit go see i we you because on or to
 
 /// Words before a web address.
 static NO_SITE: List = list!(
-    "a an the my our your his her their is it's was to on at from visit see with and i you we go of in for that this it slash called website site \
-     page check try use us be are by or yes okay so then have has"
+    "a an the my our your his her their is it's was to on at from visit see with and i you we go of in for that this it slash called \
+     website site page check try use us be are by or yes okay so then have has"
 );
 
 /// What parts the words of an address.

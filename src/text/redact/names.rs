@@ -83,6 +83,9 @@ fn name(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
     if introductions::is_certain(said, end) && !is_verb {
         return words_of(said, at, true);
     }
+    if RARE.has(word) && introductions::is_introduced(said, end, at + 1) {
+        return Some(at..at + 1);
+    }
     let words = words_of(said, at, false)?;
     // "Van der merwe".
     let main = (at..at + 3).find(|at| !PARTICLES.contains(&said.word(*at))).unwrap_or(at);

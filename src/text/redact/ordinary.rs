@@ -3,7 +3,7 @@
 //! What it does not do: hold all words; those of calls, their endings aside. Who calls it: [`super::names`], [`super::addresses`].
 
 use super::lists::{FILLERS, List, PLACES, REMARKS, list};
-use super::people::NO_NAMES;
+use super::people::{NO_NAMES, RARE};
 
 /// Words without their endings.
 static ORDINARY: List = list!(
@@ -108,14 +108,14 @@ static ORDINARY: List = list!(
      input inquire insane insect insert insist insolvent inspect inspector inspire instagram install instance instant instead instinct \
      institute instruct insufficient insulin insult insure intact integrate intelligent intend intense intent interact intercom \
      interest interfere interim interior intermittent internal international interpret interrupt interval interview intimate introduce \
-     invade invalid invent invest investigate invite invoice involve ipad iphone ireland irish iron ironic ironically irrelevant \
-     irritate island isolate israel issue italian italy itch item itin itself ivory jab jacket jail jam january japan japanese jar jaw \
-     jazz jeans jeep jelly jet jewel jewellery jewelry job jog jogging join joint joke journal journalist journey joy judge jug \
-     juggling juice july jumble jump june jungle junior junk jury justice justify karaoke keen kenya kenyan kept ketchup kettle key \
-     keyboard keypad kia kick kid kidney kill kilo kilometre kimchi kinda kindle king kingdom kiss kit kitchen kitten kiwi klarna \
-     knackered knee kneel knew knife knight knit knob knock knot knowledge known koala korea korean lab label labor labour lace lack \
-     ladder ladies lady lag laid lake lamb lamp land landlady landline landlord landscape lane language lap laptop larder lasagne laser \
-     latex latte laugh launch laundry law lawn lawyer lay layout layover lazy lead leaf leaflet league leak lean leap learn lease \
+     invade invalid invent invest investigate investor invite invoice involve ipad iphone ireland irish iron ironic ironically \
+     irrelevant irritate island isolate israel issue italian italy itch item itin itself ivory jab jacket jail jam january japan \
+     japanese jar jaw jazz jeans jeep jelly jet jewel jewellery jewelry job jog jogging join joint joke journal journalist journey joy \
+     judge jug juggling juice july jumble jump june jungle junior junk jury justice justify karaoke keen kenya kenyan kept ketchup \
+     kettle key keyboard keypad kia kick kid kidney kill kilo kilometre kimchi kinda kindle king kingdom kiss kit kitchen kitten kiwi \
+     klarna knackered knee kneel knew knife knight knit knob knock knot knowledge known koala korea korean lab label labor labour lace \
+     lack ladder ladies lady lag laid lake lamb lamp land landlady landline landlord landscape lane language lap laptop larder lasagne \
+     laser latex latte laugh launch laundry law lawn lawyer lay layout layover lazy lead leaf leaflet league leak lean leap learn lease \
      leather leave lecture led ledger leek leg legal legend legitimate leisure lemon lend length lens lentil lesson lethal lettuce \
      level liable liberty library licence license lid lidl lie life lift light lightbulb lightning limb lime limit limp linear linen \
      linger link linkedin lion lip liquid list listen lit literal litre livid lizard lloyds load loaf loan lobby lobster local locate \
@@ -203,35 +203,35 @@ static ORDINARY: List = list!(
      sweetheart swell swept swift swim swing swipe swiss switch switchboard switzerland swollen sword sworn symbol symbolic sympathetic \
      sympathy symptom syntax syringe syrup table tablet tackle taco tactic tag tail tailor tale talent talk talktalk tall tamil \
      tampered tan tank tap tapas tape target tariff taste tattoo taught tax taxi taxpayer tea teach tear tease technician technique \
-     teenage teeth telephone temp temperature template tempo temporary ten tenancy tenant tend tennis tense tent tenth term terminal \
-     terminate terrace terrify territory terror tesco tesla test text textbook texture thai thailand thanksgiving theatre theft theme \
-     themselves theory therapist therapy thereafter thereby therefore thermostat thick thief thigh thin think third thirst thirteen \
-     thirteenth thirtieth thirty tho thorn thorough thought thousand thread threat threaten threw thrilled throat throne throughout \
-     throw thrown thru thumb thunder thus tick ticket tidal tide tie tiger tight tiktok tile timber tin tip tire tiresome tissue title \
-     tmobile toast tobacco toddler toe tofu together toilet tolerate toll tomato ton tone tongue tonne took tool toolbar tooth \
-     toothache top topic torch torn tortilla total touch tough tour tourist tow toward towel town toxic toy toyota trace track tractor \
-     trade traffic tragedy tragic trail train tram trampoline transcript transfer transform transit translate translator transparent \
-     transport trap trash trauma travel tray treasure treat tree trend trial triangle tribe trick trigger trillion trim trip tripod \
-     troll troop trophy trouble trousers trout truck true truly trunk trust truth tub tube tumble tummy tuna tune tunnel turkey turkish \
-     turnip turnover tutor tutorial tweet twelfth twelve twentieth twenty twin twist twitter type typo tyre uber ugly ukraine ukrainian \
-     ulcer ultimate ultra umbrella unaware uncle unclear undefined underground underlying underneath understand understood underwear \
-     underwriting undo uneasy unemployed unexpected unfair unfinished unfit unfortunate uniform unify union unique unit unite universal \
-     universe unknown unless unlikely unlimited unload unlock unlucky unnecessary unpaid unpleasant unplug unprofessional unreal unsafe \
-     unsigned unsure untidy unto unusual unwell update upfront upgrade upload upon upright ups upside upstairs uptime upwards urdu urge \
-     urine usage user username usps usual utter vacancy vacant vacate vaccine vacuum vague valid validate valley value valve van \
-     vanguard vanilla vanish vape variant variety vary vase vast vat vault vauxhall vegan vegetarian vehicle vein velvet vendor venmo \
-     vent venture venue verb verdict verify verizon versatile verse versus vessel vet veteran via vibrate victim victory video vietnam \
-     vietnamese view villa village vin vine vinegar vinyl violate violence violent virgin virtual virus visa vision visit visitor \
-     visual vital vitamin vivid vocabulary vodafone voice voicemail void volcano volkswagen volleyball volt voltage volume voluntary \
-     volunteer volvo vomit vote voucher vow vowel waffle wage waist waitrose waive wake walk wall wallet wallpaper walmart walnut \
-     wander wanna war ward wardrobe warm warmth warn warrant wash wasp waste watch water watermelon waterproof wave wax way weak wealth \
-     weapon wear weather web webinar wed wee weed weekday weekend weep weigh weight weird weirdo welcome weld welfare welsh west \
-     western wet whale whatever whatsapp wheat wheel wheelchair whenever whereas whereby wherever whether whichever whilst whip whisper \
-     whistle white whoa whoever whole wholly whom wicked widget widow width wife wifi wig wild win wind window windscreen wine wing \
-     winter wipe wire wisdom wise wish witch withdraw withdrawal withdrawn withhold within wizard woke wolf woman women won wonder \
-     wonky wood wooden wool word wordle wore work workplace workshop world worldwide worm worn worse worship worst worth worthwhile \
-     wound wow wrap wreck wrist write written wrote xbox xray yacht yahoo yard yarn yay yell yellow yield yikes yodel yoga yoghurt \
-     yogurt yorkshire young yourself youth youtube yummy zebra zero zigzag zone zoo zoom zucchini"
+     teenage teeth telephone telly temp temperature template tempo temporary ten tenancy tenant tend tennis tense tent tenth term \
+     terminal terminate terrace terrify territory terror tesco tesla test text textbook texture thai thailand thanksgiving theatre \
+     theft theme themselves theory therapist therapy thereafter thereby therefore thermostat thick thief thigh thin think third thirst \
+     thirteen thirteenth thirtieth thirty tho thorn thorough thought thousand thread threat threaten threw thrilled throat throne \
+     throughout throw thrown thru thumb thunder thus tick ticket tidal tide tie tiger tight tiktok tile timber tin tip tire tiresome \
+     tissue title tmobile toast tobacco toddler toe tofu together toilet tolerate toll tomato ton tone tongue tonne took tool toolbar \
+     tooth toothache top topic torch torn tortilla total touch tough tour tourist tow toward towel town toxic toy toyota trace track \
+     tractor trade traffic tragedy tragic trail train tram trampoline transcript transfer transform transit translate translator \
+     transparent transport trap trash trauma travel tray treasure treat tree trend trial triangle tribe trick trigger trillion trim \
+     trip tripod troll troop trophy trouble trousers trout truck true truly trunk trust truth tub tube tumble tummy tuna tune tunnel \
+     turkey turkish turnip turnover tutor tutorial tweet twelfth twelve twentieth twenty twin twist twitter type typo tyre uber ugly \
+     ukraine ukrainian ulcer ultimate ultra umbrella unaware uncle unclear undefined underground underlying underneath understand \
+     understood underwear underwriting undo uneasy unemployed unexpected unfair unfinished unfit unfortunate uniform unify union unique \
+     unit unite universal universe unknown unless unlikely unlimited unload unlock unlucky unnecessary unpaid unpleasant unplug \
+     unprofessional unreal unsafe unsigned unsure untidy unto unusual unwell update upfront upgrade upload upon upright ups upside \
+     upstairs uptime upwards urdu urge urine usage user username usps usual utter vacancy vacant vacate vaccine vacuum vague valid \
+     validate valley value valve van vanguard vanilla vanish vape variant variety vary vase vast vat vault vauxhall vegan vegetarian \
+     vehicle vein velvet vendor venmo vent venture venue verb verdict verify verizon versatile verse versus vessel vet veteran via \
+     vibrate victim victory video vietnam vietnamese view villa village vin vine vinegar vinyl violate violence violent virgin virtual \
+     virus visa vision visit visitor visual vital vitamin vivid vocabulary vodafone voice voicemail void volcano volkswagen volleyball \
+     volt voltage volume voluntary volunteer volvo vomit vote voucher vow vowel waffle wage waist waitrose waive wake walk wall wallet \
+     wallpaper walmart walnut wander wanna war ward wardrobe warm warmth warn warrant wash wasp waste watch water watermelon waterproof \
+     wave wax way weak wealth weapon wear weather web webinar wed wee weed weekday weekend weep weigh weight weird weirdo welcome weld \
+     welfare welsh west western wet whale whatever whatsapp wheat wheel wheelchair whenever whereas whereby wherever whether whichever \
+     whilst whip whisper whistle white whoa whoever whole wholly whom wicked widget widow width wife wifi wig wild win wind window \
+     windscreen wine wing winter wipe wire wisdom wise wish witch withdraw withdrawal withdrawn withhold within wizard woke wolf woman \
+     women won wonder wonky wood wooden wool word wordle wore work workplace workshop world worldwide worm worn worse worship worst \
+     worth worthwhile wound wow wrap wreck wrist write written wrote xbox xray yacht yahoo yard yarn yay yell yellow yield yikes yodel \
+     yoga yoghurt yogurt yorkshire young yourself youth youtube yummy zebra zero zigzag zone zoo zoom zucchini"
 );
 
 /// What may end a word.
@@ -281,7 +281,7 @@ pub(super) fn is_ordinary(word: &str) -> bool {
 }
 
 fn is_base(word: &str) -> bool {
-    let is_known = ORDINARY.has(word) || NO_NAMES.has(word) || REMARKS.has(word) || FILLERS.has(word) || PLACES.has(word);
+    let is_known = ORDINARY.has(word) || NO_NAMES.has(word) || REMARKS.has(word) || FILLERS.has(word) || PLACES.has(word) || RARE.has(word);
     is_known
         || NO_ENDINGS
             .iter()

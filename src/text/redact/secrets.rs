@@ -18,21 +18,23 @@ const SECRET_IS: usize = 6;
 /// Words that nothing but a secret follows, and those that much else does.
 static ANSWERS: Phrases = phrases!(
     "security word;memorable word;secret word;security answer;secret answer;security question answer;answer to my security question;\
-     answer to the security question;passphrase;pass phrase;code word;safe word;memorable place;memorable answer;memorable name;memorable date;first pet;first school;\
-     primary school;first car;favourite teacher;favorite teacher;verbal password;childhood nickname;childhood friend;first teacher;street i grew up on;\
-     town i grew up in;city i grew up in;mother's middle name;father's middle name"
+     answer to the security question;passphrase;pass phrase;code word;safe word;memorable place;memorable answer;memorable name;\
+     memorable date;first pet;first school;primary school;first car;favourite teacher;favorite teacher;verbal password;\
+     childhood nickname;childhood friend;first teacher;street i grew up on;town i grew up in;city i grew up in;mother's middle name;\
+     father's middle name"
 );
 static PASSWORDS: Phrases =
     phrases!("password;passcode;pass word;pass code;memorable information;wifi password;security question;wi-fi password;wpa key;wifi key");
 static USERS: Phrases = phrases!(
-    "username;user name;user id;user i d;login;log in;login name;screen name;login id;login i d;handle;gamertag;gamer tag;account name;display name;\
-     skype name;sign in name;sign in"
+    "username;user name;user id;user i d;login;log in;login name;screen name;login id;login i d;handle;gamertag;gamer tag;\
+     account name;display name;skype name;sign in name;sign in"
 );
 
 /// What takes a user name only if it looks like one.
 static SIGNS_IN: Phrases = phrases!(
-    "log in as;logged in as;sign in as;signed in as;log on as;log in with;sign in with;log on with;login with;login as;log in under;instagram is;insta is;twitter is;snapchat is;tiktok is;telegram is;discord is;skype is;twitch is;steam is;facebook is;on instagram;\
-     on twitter;on snapchat;on tiktok;on telegram;on discord;on skype;on twitch"
+    "log in as;logged in as;sign in as;signed in as;log on as;log in with;sign in with;log on with;login with;login as;log in under;\
+     instagram is;insta is;twitter is;snapchat is;tiktok is;telegram is;discord is;skype is;twitch is;steam is;facebook is;\
+     on instagram;on twitter;on snapchat;on tiktok;on telegram;on discord;on skype;on twitch"
 );
 
 /// What sets a password of which was spoken before.
@@ -63,8 +65,8 @@ static WRITTEN: List = list!("all lower lowercase upper uppercase capitals caps 
 
 /// What may stand behind "password" and is none.
 static NO_PASSWORD: List = list!(
-    "reset manager managers protected protection hint hints field fields box screen page policy policies change changed link form email rules recovery \
-     security please prompt requirements expiry sharing request error issue issues problem problems"
+    "reset manager managers protected protection hint hints field fields box screen page policy policies change changed link form \
+     email rules recovery security please prompt requirements expiry sharing request error issue issues problem problems"
 );
 
 /// All of them in the words.
