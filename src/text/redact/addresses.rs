@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::labels::{BANK_ACCOUNT, LOCATION_ADDRESS, LOCATION_ZIP, Label, SSN, VEHICLE_ID};
-use super::lists::{FILLERS, PLACES, PLACES_BEFORE, RARE_STREETS, STREETS, SUITES};
+use super::lists::{FILLERS, OF_STREETS, PLACES, PLACES_BEFORE, RARE_STREETS, STREETS, SUITES};
 use super::names::{is_unusual, is_word, stops};
 use super::numerals;
 use super::rules::{Found, Said};
@@ -58,7 +58,20 @@ const PHRASES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("in", &["i live", "we live", "staying"]),
-    ("from", &["me up", "it up", "them up", "collect it", "collect", "pickup"]),
+    (
+        "from",
+        &[
+            "pickup is",
+            "collection is",
+            "moved",
+            "me up",
+            "it up",
+            "them up",
+            "collect it",
+            "collect",
+            "pickup",
+        ],
+    ),
     (
         "to",
         &[
@@ -162,7 +175,9 @@ pub(super) fn street(said: &Said<'_>, index: usize) -> Option<Range<usize>> {
     if start > 1 && letter(start - 1) && SUITES.has(said.word(start - 2)) {
         start -= 2;
     } else if start > 0 && SUITES.has(said.word(start - 1)) {
-        start -= 1;
+        // "Third floor".
+        let ordinal = start > 1 && numerals::is_ordinal(said.word(start - 2));
+        start -= 1 + usize::from(ordinal);
     }
     Some(start..with_place(said, with_suite(said, end)))
 }
@@ -190,6 +205,8 @@ fn is_said_behind(said: &Said<'_>, from: usize) -> bool {
 
 /// Behind the kind of street among the words from an index on. `named`: a name, such as "fifth", stands before.
 fn street_end(said: &Said<'_>, from: usize, named: bool, announced: bool) -> Option<usize> {
+    // "Sixty six stonebridge", and not "one getaway".
+    let is_long = said.run_at(from.saturating_sub(1)).is_some_and(|run| run.digits.len() > 1);
     let is_rare = |at: usize| {
         let is_place = SUITES.has(said.word(at + 1)) || PLACES.has(said.word(at + 1));
         RARE_STREETS.has(said.word(at)) && (announced || is_place || at > from && is_unusual(said.word(at - 1)))
@@ -206,7 +223,9 @@ fn street_end(said: &Said<'_>, from: usize, named: bool, announced: bool) -> Opt
         if (STREETS.has(word) || is_rare(at)) && (at > from || named || word == "broadway") {
             // "Hill street", "church walk road".
             found = Some(at + 1);
-        } else if !is_word(word) || word == "the" && !announced || stops(word) && !matches!(word, "the" | "old" | "new" | "little") {
+        } else if at == from && (named || announced || is_long) && is_compound(word) {
+            found = Some(at + 1);
+        } else if !is_word(word) || word == "the" && !announced || stops(word) && !OF_STREETS.has(word) {
             break;
         }
     }
@@ -281,7 +300,8 @@ fn post_box(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
         "state road",
     ]
     .iter()
-    .find_map(|phrase| said.start_of(at, phrase))?;
+    .find_map(|phrase| said.start_of(at, phrase));
+    let start = start.or_else(|| said.start_of(at, "address is box").map(|address| address + 2))?;
     let number = said.spelled_at(at).filter(|number| number.words.start == at)?;
     Some(start..with_place(said, number.words.end))
 }
@@ -290,8 +310,21 @@ fn post_box(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
 fn named(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
     let before = at.checked_sub(1).map_or("", |before| said.word(before));
     let is_street = matches!(before, "on" | "at" | "it's" | "is" | "off" | "to") && is_unusual(said.word(at)) && !said.is_numeral(at);
-    let kind = (at + 1..at + 3).find(|kind| STREETS.has(said.word(*kind)))?;
+    // "I'm on queensway".
+    let is_whole = before == "on" && is_compound(said.word(at));
+    let kind = (at + 1..at + 3)
+        .find(|kind| STREETS.has(said.word(*kind)))
+        .or(is_whole.then_some(at))?;
     is_street.then(|| at..with_place(said, with_suite(said, kind + 1)))
+}
+
+/// Streets in one word.
+fn is_compound(word: &str) -> bool {
+    let kinds = [
+        "gate", "side", "way", "mead", "bridge", "brook", "dale", "croft", "hill", "park", "view", "field", "wood", "hurst", "combe",
+        "marsh",
+    ];
+    is_unusual(word) && kinds.iter().any(|kind| word.len() > kind.len() + 2 && word.ends_with(kind))
 }
 
 /// An address without a number right behind what announces it: "my address is rose cottage church lane".

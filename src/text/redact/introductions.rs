@@ -37,7 +37,7 @@ static POSSIBLE: Phrases = phrases!(
      order for;ticket for;parcel for;package for;message for;prescription for;attention of;attention;attn;care of;c o;addressed to;\
      sign it;signed;signed by;sincerely;regards;and you are;you must be;you're;is this;is that;are you;was that;you mean;thank you;\
      thanks;thank you very much;hi;hello;hey;hi there;hello there;hey there;morning;afternoon;evening;welcome;welcome back;dear;\
-     who is;who's;name;names;made by;signed by;seen by;told by;served by;handled by;sent by;opened by;ask;tell;told;add;remove;met;\
+     who is;who's;name;names;made by;signed by;seen by;told by;served by;handled by;sent by;opened by;ask;tell;told;add;remove;put;met;\
      try;invite;include;his is;hers is;mine is;theirs is;it's for;this is for;reach;ring;phone;me and;is calling;'s calling;\
      should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;\
      reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;lady;lord;\
@@ -52,6 +52,9 @@ static POLITE: List =
 static GOES_ON: List =
     list!("i i'll i'm i've let bear can could and thank thanks just so what may do if that's you we we'll we've your please");
 
+/// Last names that are the words of any sentence.
+static SURNAMES: List = list!("long small day early good little large fine kind late near case bill rich last past sick state just");
+
 /// Whom people speak of by name.
 static RELATIONS: List = list!(
     "husband wife son daughter mother father mum mom dad partner brother sister boss manager landlord landlady neighbour neighbor \
@@ -65,6 +68,12 @@ static RELATIONS: List = list!(
 /// Whether nothing but a name comes at an index.
 pub(super) fn is_certain(said: &Said<'_>, end: usize) -> bool {
     end > 0 && (CERTAIN.end_at(said, end) || name_is(said, end) || whose_name(said, end) || is_title(said, end))
+}
+
+/// Whether a last name stands behind a title, even if it is hardly one: "mr long".
+pub(super) fn is_titled(said: &Said<'_>, at: usize) -> bool {
+    let title = at.checked_sub(1).map_or("", |title| said.word(title));
+    matches!(title, "mister" | "mr" | "mrs" | "ms" | "dr") && SURNAMES.has(said.word(at))
 }
 
 /// Whether a name may come at an index.
@@ -89,9 +98,10 @@ pub(super) fn is_polite(said: &Said<'_>, from: usize, end: usize) -> bool {
 /// "Is … available", "… with an i e".
 pub(super) fn is_asked_for(said: &Said<'_>, from: usize, end: usize) -> bool {
     let asks = said.ends_with(from, "is") && matches!(said.word(end), "available" | "there" | "around" | "home" | "free" | "in");
+    let acts = matches!(said.word(end), "called" | "rang" | "phoned" | "emailed") && said.word(end + 1).is_empty();
     let letter = said.word(end + 2).chars().count() == 1;
     let calls = from == 0 && matches!(said.word(end), "you're" | "you" | "your" | "can" | "could" | "please" | "are");
-    asks || calls || said.word(end) == "with" && matches!(said.word(end + 1), "a" | "an") && letter
+    asks || acts || calls || said.word(end) == "with" && matches!(said.word(end + 1), "a" | "an") && letter
 }
 
 /// "… is my landlord".
@@ -154,7 +164,8 @@ fn is_title(said: &Said<'_>, end: usize) -> bool {
         "the" | "my" | "your" | "his" | "her" | "our" | "their" | "a" | "another" | "this" | "that"
     );
     let next = said.word(end);
-    let is_verb = ["ed", "ing", "s"].iter().any(|ending| next.ends_with(ending));
+    let is_said = matches!(said.word(end + 1), "" | "is" | "was" | "said" | "has" | "will" | "and" | "told");
+    let is_verb = ["ed", "ing", "s"].iter().any(|ending| next.ends_with(ending)) && !is_said;
     matches!(at(1), "doctor" | "dr" | "professor") && !is_whose && !is_verb && !REMARKS.has(next)
 }
 
@@ -167,7 +178,8 @@ fn relation(said: &Said<'_>, end: usize) -> bool {
     } else {
         at(1 + usize::from(is_said))
     };
-    RELATIONS.has(whom) || !is_said && at(1) == "law" && at(2) == "in"
+    let one = whom.strip_suffix('s').filter(|one| one.len() > 2).unwrap_or(whom);
+    RELATIONS.has(whom) || RELATIONS.has(one) || !is_said && at(1) == "law" && at(2) == "in"
 }
 
 /// "The name on the account is", "name for the booking was".

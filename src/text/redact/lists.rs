@@ -255,13 +255,17 @@ pub(super) static STREETS: List = list!(
 /// Kinds of streets that are mostly other words: only where an address was announced.
 pub(super) static RARE_STREETS: List = list!(
     "row green park view views rise crossing point ridge garden expressway freeway quay quays wharf yard run bend heights meadow \
-     meadows house st approach arcade bank barn brewery centre center dock docks exchange precinct works bluff bottom brow buildings \
+     meadows house st approach arcade bank moor marsh barn brewery centre center dock docks exchange precinct works bluff \
+     bottom brow buildings \
      canyon causeway copse cottage cottages cove croft dale dell dene down downs drove embankment end esplanade estate estates \
      fairway farm field fields fold gate gates glade glen grange hall hollow island keep knoll landing lodge manor mansions maltings \
      mead mill mount oaks orchard orchards paddock paddocks parade park parks passage path pines promenade ranch reach rectory \
      ridings shore spinney stables strand tower towers towpath trace vale valley vicarage villa villas village vista warren \
      waterside wood woods wynd"
 );
+
+/// Words that go on over the name of a street, though over no other name.
+pub(super) static OF_STREETS: List = list!("the old new little county state city long line post office family large small high");
 
 /// What may stand before or behind a street, before a number or letter.
 pub(super) static SUITES: List = list!("apartment apt suite unit floor room flat building block house plot lot");

@@ -23,6 +23,9 @@ const PARTICLES: [&str; 17] = [
     "de", "la", "da", "del", "della", "der", "den", "van", "von", "bin", "ibn", "al", "el", "mac", "mc", "o", "st",
 ];
 
+/// Names of two letters.
+const SHORT: [&str; 13] = ["mo", "ty", "bo", "ed", "vi", "xi", "wu", "ng", "li", "yu", "lu", "su", "oz"];
+
 /// Abbreviations of four letters and more.
 const ABBREVIATIONS: [&str; 26] = [
     "asap", "rsvp", "hdmi", "ymca", "faqs", "nasa", "html", "http", "https", "wwww", "nhsx", "aarp", "cctv", "dvla", "hmrc", "dvsa",
@@ -79,12 +82,12 @@ fn name(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
     while end > 0 && at - end < 2 && FILLERS.has(said.word(end - 1)) {
         end -= 1;
     }
+    if introductions::is_titled(said, at) || RARE.has(word) && introductions::is_introduced(said, end, at + 1) {
+        return Some(at..at + 1);
+    }
     let is_verb = word.len() > 5 && word.ends_with("ed") && is_ordinary(word);
     if introductions::is_certain(said, end) && !is_verb {
         return words_of(said, at, true);
-    }
-    if RARE.has(word) && introductions::is_introduced(said, end, at + 1) {
-        return Some(at..at + 1);
     }
     let words = words_of(said, at, false)?;
     // "Van der merwe".
@@ -119,7 +122,7 @@ fn name(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
 
 /// Whether a word is hardly anything but a name.
 pub(super) fn is_unusual(word: &str) -> bool {
-    is_word(word) && word.chars().count() > 2 && !is_ordinary(word)
+    is_word(word) && (word.chars().count() > 2 && !is_ordinary(word) || SHORT.contains(&word))
 }
 
 /// How many words from an index on may be last names: up to two, before the end or another word.

@@ -178,7 +178,8 @@ pub(super) static TRIGGERS: [Trigger; 25] = [
     letters(
         LOCATION_ADDRESS,
         1..8,
-        "p o box;po box;p.o box;post office box;box number;flat;apartment number;flat number;house number;apartment;rural route;lot number",
+        "p o box;po box;p.o box;post office box;box number;flat;unit number;unit;suite number;suite;apt;apartment number;\
+         flat number;house number;apartment;rural route;lot number",
     ),
     letters(IP_ADDRESS, 2..40, "ip address;i p address;mac address"),
     Trigger {
