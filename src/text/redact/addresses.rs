@@ -1,13 +1,13 @@
-//! Streets, boxes and codes of post, addresses of the network. English.
+//! Streets, boxes and codes of post. English.
 //!
 //! What it does not do: understand; a street is known by its number and its kind ("forty two … street"), or by what announces it.
 //! Who calls it: [`super::rules`].
 
 use std::ops::Range;
 
-use super::labels::{BANK_ACCOUNT, EMAIL_ADDRESS, LOCATION_ADDRESS, LOCATION_ZIP, Label, SSN, URL, VEHICLE_ID};
-use super::lists::{FILLERS, NO_MAILBOX, PLACES, PLACES_BEFORE, RARE_STREETS, STREETS, SUITES, TOP_LEVELS};
-use super::names::{is_word, stops};
+use super::labels::{BANK_ACCOUNT, LOCATION_ADDRESS, LOCATION_ZIP, Label, SSN, VEHICLE_ID};
+use super::lists::{FILLERS, OF_STREETS, PLACES, PLACES_BEFORE, RARE_STREETS, STREETS, SUITES};
+use super::names::{is_unusual, is_word, stops};
 use super::numerals;
 use super::rules::{Found, Said};
 
@@ -17,54 +17,107 @@ const STREET: usize = 6;
 const PLACE: usize = 5;
 /// Words behind "my address is" that may be those of a street.
 const ANNOUNCED: usize = 12;
-/// Words of a mailbox, and those that are spelled.
-const MAILBOX: usize = 10;
-const HOST: usize = 12;
 /// Words of a street without a kind.
 const UNNAMED: usize = 5;
-/// Words over which "email" is remembered.
-const MAIL: usize = 14;
 /// Letters and digits of the longest code with a form, an account (ISO 13616).
 const LONGEST: usize = 34;
 
-/// What announces an address.
-const PHRASES: [&str; 28] = [
-    "address",
-    "address is",
-    "address it's",
-    "address was",
-    "i live at",
-    "live at",
-    "live on",
-    "lives at",
-    "lives on",
-    "living at",
-    "living on",
-    "located at",
-    "reside at",
-    "resides at",
-    "moved to",
-    "ship it to",
-    "ship to",
-    "shipped to",
-    "send it to",
-    "sent to",
-    "deliver to",
-    "deliver it to",
-    "delivered to",
-    "based at",
-    "staying at",
-    "house is",
-    "home is",
-    "property is",
+/// What announces an address, by its last word.
+const PHRASES: [(&str, &[&str]); 11] = [
+    ("address", &[""]),
+    ("address's", &[""]),
+    (
+        "is",
+        &[
+            "address",
+            "house",
+            "home",
+            "property",
+            "place",
+            "house name",
+            "job",
+            "office",
+            "shop",
+            "site",
+            "street",
+        ],
+    ),
+    ("it's", &["address"]),
+    ("was", &["address"]),
+    (
+        "at",
+        &[
+            "live", "lives", "lived", "living", "located", "reside", "resides", "based", "staying", "stay", "i'm", "we're", "are", "house",
+            "flat", "property", "it", "off", "up",
+        ],
+    ),
+    (
+        "on",
+        &[
+            "live", "lives", "lived", "living", "i'm", "we're", "place is", "house is", "located",
+        ],
+    ),
+    ("in", &["i live", "we live", "staying"]),
+    (
+        "from",
+        &[
+            "pickup is",
+            "collection is",
+            "moved",
+            "me up",
+            "it up",
+            "them up",
+            "collect it",
+            "collect",
+            "pickup",
+        ],
+    ),
+    (
+        "to",
+        &[
+            "moved",
+            "moving",
+            "move",
+            "ship it",
+            "ship",
+            "shipped",
+            "send it",
+            "send them",
+            "send that",
+            "send someone",
+            "send the engineer",
+            "sent",
+            "deliver",
+            "deliver it",
+            "delivered",
+            "post it",
+            "posted",
+            "mail it",
+            "mailed",
+            "goes",
+            "going",
+            "come",
+            "come out",
+            "bring it",
+            "drive",
+            "engineer",
+            "taxi",
+            "cab",
+            "bill it",
+            "redirect it",
+            "forward it",
+            "return it",
+        ],
+    ),
+    ("into", &["moved", "moving"]),
 ];
 
 /// All addresses in the words.
 pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     for at in 0..said.words.len() {
-        found.extend(mail_or_site(said, at).map(|(label, words)| Found::of_words(label, words)));
         found.extend(post_box(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
+        found.extend(named(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(announced(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(birthplace(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(code(said, at));
@@ -81,6 +134,7 @@ pub(super) fn shape(text: &str) -> Option<Label> {
     let starts = |prefix: &str| kinds.starts_with(prefix);
     match kinds.as_str() {
         "a99aa" | "aa99aa" | "a999aa" | "aa999aa" | "a9a9aa" | "aa9a9aa" | "a9a9a9" => Some(LOCATION_ZIP),
+        "aa99aaa" | "a999aaa" | "aaa999a" => Some(VEHICLE_ID),
         "aa999999a" => Some(SSN),
         _ if (15..=LONGEST).contains(&kinds.len()) && starts("aa99") && kinds.bytes().filter(|b| *b == b'9').count() >= 10 => {
             Some(BANK_ACCOUNT)
@@ -104,14 +158,26 @@ pub(super) fn street(said: &Said<'_>, index: usize) -> Option<Range<usize>> {
     if run.digits.len() == 1 && said.word(run.words.end) == "way" {
         return None;
     }
-    let known = street_end(said, run.words.end, numerals::is_ordinal(last), is_announced(said, run.words.start));
-    let end = known.or_else(|| unnamed(said, run.words.start, run.words.end))?;
+    // "Seventeen b".
+    let has_letter = matches!(said.word(run.words.end), "a" | "b" | "c" | "d" | "e" | "f");
+    let number = run.words.end + usize::from(has_letter);
+    let before = run.words.start.checked_sub(1).map_or("", |before| said.word(before));
+    // "It's one fifteen washington view".
+    let kind = (number + 1..number + UNNAMED).find(|at| RARE_STREETS.has(said.word(*at)));
+    let is_alone = matches!(before, "it's" | "that's" | "at" | "for")
+        && kind.is_some_and(|kind| matches!(said.word(kind + 1), "" | "please" | "thanks" | "and"));
+    let is_flat = matches!(before, "flat" | "apartment" | "apt" | "unit" | "suite" | "house" | "plot" | "villa");
+    let is_announced = has_letter || is_flat || is_alone || is_announced(said, run.words.start) || is_said_behind(said, number);
+    let known = street_end(said, number, numerals::is_ordinal(last), is_announced);
+    let end = known.or_else(|| unnamed(said, run.words.start, number))?;
     let mut start = run.words.start;
     let letter = |at: usize| said.word(at).chars().count() == 1;
     if start > 1 && letter(start - 1) && SUITES.has(said.word(start - 2)) {
         start -= 2;
     } else if start > 0 && SUITES.has(said.word(start - 1)) {
-        start -= 1;
+        // "Third floor".
+        let ordinal = start > 1 && numerals::is_ordinal(said.word(start - 2));
+        start -= 1 + usize::from(ordinal);
     }
     Some(start..with_place(said, with_suite(said, end)))
 }
@@ -121,25 +187,45 @@ fn is_announced(said: &Said<'_>, at: usize) -> bool {
 }
 
 fn ends(said: &Said<'_>, end: usize) -> bool {
-    let last = end.checked_sub(1).map_or("", |last| said.word(last));
-    matches!(last, "address" | "is" | "it's" | "was" | "at" | "on" | "to" | "address's")
-        && PHRASES.iter().any(|phrase| said.ends_with(end, phrase))
+    let Some(last) = end.checked_sub(1) else { return false };
+    let before = |phrase: &&str| phrase.is_empty() || said.ends_with(last, phrase);
+    PHRASES
+        .iter()
+        .any(|(word, phrases)| said.word(last) == *word && phrases.iter().any(before))
+}
+
+/// "Thirty three cherry tree rise is the address".
+fn is_said_behind(said: &Said<'_>, from: usize) -> bool {
+    let is = (from..from + STREET).find(|at| matches!(said.word(*at), "is" | "that's" | "it's"));
+    is.is_some_and(|is| {
+        (is + 1..is + 4).any(|at| said.word(at) == "address")
+            || said.word(is + 1) == "where" && matches!(said.word(is + 3), "live" | "lives" | "am")
+    })
 }
 
 /// Behind the kind of street among the words from an index on. `named`: a name, such as "fifth", stands before.
 fn street_end(said: &Said<'_>, from: usize, named: bool, announced: bool) -> Option<usize> {
-    let is_kind = |word: &str| STREETS.has(word) || announced && RARE_STREETS.has(word);
+    // "Sixty six stonebridge", and not "one getaway".
+    let is_long = said.run_at(from.saturating_sub(1)).is_some_and(|run| run.digits.len() > 1);
+    let is_rare = |at: usize| {
+        let is_place = SUITES.has(said.word(at + 1)) || PLACES.has(said.word(at + 1));
+        RARE_STREETS.has(said.word(at)) && (announced || is_place || at > from && is_unusual(said.word(at - 1)))
+    };
     let mut found = None;
+    // "The avenue", "the old stables".
+    let near = if announced { STREET } else { 3 };
+    let the = (from + 1..from + near).any(|at| STREETS.has(said.word(at)) || announced && RARE_STREETS.has(said.word(at)));
+    let from = from + usize::from(said.word(from) == "the" && the);
+    let named = named || said.word(from.saturating_sub(1)) == "the";
     for at in from..from + STREET {
         let word = said.word(at);
         // "Five way" needs a name between, "twelve broadway" does not.
-        if is_kind(word) && (at > from || named || word == "broadway") {
-            found = Some(at + 1);
+        if (STREETS.has(word) || is_rare(at)) && (at > from || named || word == "broadway") {
             // "Hill street", "church walk road".
-            if !is_kind(said.word(at + 1)) {
-                break;
-            }
-        } else if !is_word(word) || stops(word) && word != "the" || word == "the" && !announced {
+            found = Some(at + 1);
+        } else if at == from && (named || announced || is_long) && is_compound(word) {
+            found = Some(at + 1);
+        } else if !is_word(word) || word == "the" && !announced || stops(word) && !OF_STREETS.has(word) {
             break;
         }
     }
@@ -158,11 +244,17 @@ fn unnamed(said: &Said<'_>, start: usize, from: usize) -> Option<usize> {
     };
     let count = (from..from + UNNAMED).take_while(is_part).count();
     let is_named = (from..from + count).any(|at| said.word(at).chars().count() > 1);
-    (ends(said, number) && is_named).then_some(from + count)
+    ((ends(said, number) || is_said_behind(said, from)) && is_named).then_some(from + count)
 }
 
 /// The end with a flat behind the street: "apartment four c".
 fn with_suite(said: &Said<'_>, mut end: usize) -> usize {
+    // "Park avenue south".
+    let is_side = matches!(
+        said.word(end),
+        "north" | "south" | "east" | "west" | "northeast" | "northwest" | "southeast" | "southwest"
+    );
+    end += usize::from(is_side);
     while SUITES.has(said.word(end)) || matches!(said.word(end), "number") {
         let next = end + 1;
         let Some(flat) = said.spelled_at(next).filter(|flat| flat.words.start == next) else {
@@ -190,16 +282,49 @@ fn with_place(said: &Said<'_>, end: usize) -> usize {
     let last = places.next_back().map_or(end, |at| at + 1);
     // "In cambridge" is said of it, and "last week in boston" is not of it.
     let between = (end..last).all(|at| said.word(at) != "in");
-    if between { last } else { end }
+    let last = if between { last } else { end };
+    // A town that is not known.
+    let is_town = last == end && is_unusual(said.word(end)) && !said.is_numeral(end);
+    last + usize::from(is_town)
 }
 
 /// "P o box four five two".
 fn post_box(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
-    let start = ["p o box", "po box", "p.o box", "post office box"]
-        .iter()
-        .find_map(|phrase| said.start_of(at, phrase))?;
+    let start = [
+        "p o box",
+        "po box",
+        "p.o box",
+        "post office box",
+        "county road",
+        "rural route",
+        "state road",
+    ]
+    .iter()
+    .find_map(|phrase| said.start_of(at, phrase));
+    let start = start.or_else(|| said.start_of(at, "address is box").map(|address| address + 2))?;
     let number = said.spelled_at(at).filter(|number| number.words.start == at)?;
     Some(start..with_place(said, number.words.end))
+}
+
+/// A street with an unusual name: "it's on elderflower lane".
+fn named(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
+    let before = at.checked_sub(1).map_or("", |before| said.word(before));
+    let is_street = matches!(before, "on" | "at" | "it's" | "is" | "off" | "to") && is_unusual(said.word(at)) && !said.is_numeral(at);
+    // "I'm on queensway".
+    let is_whole = before == "on" && is_compound(said.word(at));
+    let kind = (at + 1..at + 3)
+        .find(|kind| STREETS.has(said.word(*kind)))
+        .or(is_whole.then_some(at))?;
+    is_street.then(|| at..with_place(said, with_suite(said, kind + 1)))
+}
+
+/// Streets in one word.
+fn is_compound(word: &str) -> bool {
+    let kinds = [
+        "gate", "side", "way", "mead", "bridge", "brook", "dale", "croft", "hill", "park", "view", "field", "wood", "hurst", "combe",
+        "marsh",
+    ];
+    is_unusual(word) && kinds.iter().any(|kind| word.len() > kind.len() + 2 && word.ends_with(kind))
 }
 
 /// An address without a number right behind what announces it: "my address is rose cottage church lane".
@@ -225,9 +350,10 @@ fn announced(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
             here = spelled.words.end.max(here + 1);
         } else if said.is_numeral(here) {
             here += 1;
-        } else if (STREETS.has(word) && here > from + 3 * the || RARE_STREETS.has(word) && the == 0) && here > from {
-            found = Some(here + 1);
-            break;
+        } else if (STREETS.has(word) && here >= from + 3 * the || RARE_STREETS.has(word) && the == 0) && here > from {
+            // "Oakwood farm lane end road".
+            here += 1;
+            found = Some(here);
         } else if !is_word(word) || stops(word) && !matches!(word, "old" | "new" | "little") {
             break;
         } else {
@@ -262,109 +388,6 @@ fn birthplace(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
         return Some(at..at + count);
     }
     let first = at + usize::from(PLACES_BEFORE.has(said.word(at)));
-    (said.ends_with(at, "born in") && PLACES.has(said.word(first))).then_some(at..first + 1)
-}
-
-/// An e-mail or web address whose last "dot" stands at an index.
-fn mail_or_site(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
-    let mut next = at + 1;
-    if FILLERS.has(said.word(next)) {
-        next += 1;
-    }
-    if said.word(at) != "dot" || !TOP_LEVELS.has(said.word(next)) || said.word(next + 1) == "dot" && TOP_LEVELS.has(said.word(next + 2)) {
-        return None;
-    }
-    let mut end = next + 1;
-    let start = host(said, at)?;
-    let sign = start.checked_sub(1).filter(|sign| matches!(said.word(*sign), "at" | "sign"));
-    if let Some(sign) = sign {
-        let sign = if said.word(sign) == "sign" { sign.checked_sub(1)? } else { sign };
-        return Some((EMAIL_ADDRESS, mailbox(said, sign)..end));
-    }
-    while said.word(end) == "slash" && end + 1 < said.words.len() {
-        end += 2;
-    }
-    Some((URL, start..end))
-}
-
-/// The beginning of the host whose last "dot" stands at an index: behind an "at", or behind "w w w", or the words that dots join.
-fn host(said: &Said<'_>, dot: usize) -> Option<usize> {
-    let least = dot.saturating_sub(HOST);
-    let mut start = dot.checked_sub(1)?;
-    let mut first = start;
-    loop {
-        if let Some(spelled) = said.spelled_at(start) {
-            start = spelled.words.start.min(start);
-        }
-        first = first.min(start);
-        let before = start.checked_sub(1).map_or("", |before| said.word(before));
-        match before {
-            "dot" | "dash" | "hyphen" | "underscore" | "uh" | "um" if start >= 2 && start > least => {
-                start -= if matches!(before, "uh" | "um") { 1 } else { 2 }
-            }
-            _ => break,
-        }
-    }
-    first = first.min(start);
-    // A host of several words is known by its beginning.
-    let is_sign = |at: usize| said.word(at) == "at" || said.word(at) == "sign" && at > 0 && said.word(at - 1) == "at";
-    let is_mail = (first.saturating_sub(MAIL)..first).any(|at| matches!(said.word(at), "email" | "e-mail" | "mail" | "address"));
-    for back in 0..4 {
-        let Some(sign) = first.checked_sub(back + 1) else { break };
-        if is_sign(sign) {
-            return Some(sign + 1);
-        }
-        if said.is_numeral(sign) {
-            continue;
-        }
-        if stops(said.word(sign)) && !is_mail {
-            break;
-        }
-    }
-    let web = (least..first)
-        .rev()
-        .find(|at| said.word(*at) == "dot" && matches!(said.word(at.saturating_sub(1)), "w" | "www"));
-    let web = web.map(|at| {
-        if said.word(at.saturating_sub(1)) == "www" {
-            at - 1
-        } else {
-            at.saturating_sub(3)
-        }
-    });
-    if web.is_some() {
-        return web;
-    }
-    // "My site is green gardens dot org".
-    let plain = (first.saturating_sub(2)..first)
-        .rev()
-        .take_while(|at| is_word(said.word(*at)) && !stops(said.word(*at)) && said.word(*at) != "slash")
-        .count();
-    let names_it = (first - plain)
-        .checked_sub(1)
-        .is_some_and(|before| matches!(said.word(before), "is" | "it's" | "visit" | "to" | "slash"));
-    let start = if names_it { first - plain } else { first };
-    let scheme = said.start_of(start, "colon slash slash").and_then(|colon| colon.checked_sub(1));
-    let letters = scheme.and_then(|scheme| said.spelled_at(scheme)).map(|letters| letters.words.start);
-    Some(letters.or(scheme).unwrap_or(start))
-}
-
-/// The beginning of what stands before the "at" of an e-mail address.
-fn mailbox(said: &Said<'_>, at: usize) -> usize {
-    let mut start = at;
-    for _ in 0..MAILBOX {
-        let Some(before) = start.checked_sub(1) else { break };
-        if let Some(spelled) = said.spelled_at(before) {
-            start = spelled.words.start;
-            continue;
-        }
-        let word = said.word(before);
-        let joins = FILLERS.has(word) && matches!(said.word(before.saturating_sub(1)), "dot" | "underscore" | "dash")
-            || FILLERS.has(word) && said.word(start) == "dot";
-        let is_box = start == at && matches!(word, "hello" | "hi" | "contact" | "mail");
-        if NO_MAILBOX.has(word) && !joins && !is_box {
-            break;
-        }
-        start = before;
-    }
-    start
+    let is_place = PLACES.has(said.word(first)) || is_unusual(said.word(first)) && !said.is_numeral(first);
+    (said.ends_with(at, "born in") && is_place).then_some(at..first + 1)
 }

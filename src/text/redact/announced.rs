@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use super::labels::{CREDIT_CARD, CREDIT_CARD_EXPIRATION, Label, SSN};
+use super::labels::{CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, Label, SSN};
 use super::lists::{AMOUNTS, PERISHABLE};
 use super::phrases::{CODE, TRIGGERS, Trigger};
 
 /// Words before "expires" that may say that it is no card.
 const PERISHABLE_BEFORE: usize = 4;
+/// Phrases that one word may be part of.
+const NEAR: usize = 8;
+/// Words between a card and what is said of it.
+const NEAR_CARD: usize = 20;
 /// Digits of a card from which on an amount is not meant.
 const NO_AMOUNT: usize = 9;
 
@@ -101,9 +105,7 @@ pub(super) fn announced(hits: &[Hit], words: &[&str], range: Range<usize>, size:
     let hit = nearest(range.end)?;
     let label = hit.trigger.label?;
     let between = words.get(hit.words.end..range.end).unwrap_or_default();
-    let before = words
-        .get(hit.words.start.saturating_sub(PERISHABLE_BEFORE)..hit.words.start)
-        .unwrap_or_default();
+    let before = before(words, hit);
     let speaks_of_amounts = || {
         between.iter().any(|word| AMOUNTS.has(word))
             || before
@@ -113,7 +115,7 @@ pub(super) fn announced(hits: &[Hit], words: &[&str], range: Range<usize>, size:
     let is_amount = size.is_amount || size.digits < NO_AMOUNT && speaks_of_amounts();
     let refused = match label {
         CREDIT_CARD | SSN => is_amount,
-        CREDIT_CARD_EXPIRATION => before.iter().any(|word| PERISHABLE.has(word)),
+        CREDIT_CARD_EXPIRATION => !is_of_card(hits, words, hit),
         _ => false,
     };
     if refused {
@@ -127,6 +129,44 @@ pub(super) fn announced(hits: &[Hit], words: &[&str], range: Range<usize>, size:
         end: hit.words.end,
         is_code: head.unwrap_or(hit).is_code,
     })
+}
+
+/// Words before a phrase that may say that it is not meant.
+fn before<'w, 'a>(words: &'w [&'a str], hit: &Hit) -> &'w [&'a str] {
+    words
+        .get(hit.words.start.saturating_sub(PERISHABLE_BEFORE)..hit.words.start)
+        .unwrap_or_default()
+}
+
+/// Whether it is a card that expires.
+pub(super) fn is_of_card(hits: &[Hit], words: &[&str], hit: &Hit) -> bool {
+    // "Security code seven oh four expiry".
+    let is_code = |at: &usize| {
+        let from = hits.partition_point(|other| other.words.end <= *at);
+        let mut near = hits.get(from..).unwrap_or_default().iter().take(NEAR);
+        near.any(|other| other.trigger.label == Some(CVV) && other.words.contains(at))
+    };
+    let near = hit.words.start.saturating_sub(PERISHABLE_BEFORE)..hit.words.start;
+    let is_perishable = |at: &usize| words.get(*at).is_some_and(|word| PERISHABLE.has(word)) && !is_code(at);
+    let is_other = near.into_iter().any(|at| is_perishable(&at));
+    !is_other && (!is_weak(words, hit) || is_near_card(hits, hit))
+}
+
+/// What much more than cards does: "runs until".
+fn is_weak(words: &[&str], hit: &Hit) -> bool {
+    let words = words.get(hit.words.clone()).unwrap_or_default();
+    matches!(
+        words,
+        ["runs", "until" | "till" | "to" | "through"] | ["lasts", ..] | ["up", "in"] | ["date's"]
+    )
+}
+
+/// Whether a card is spoken of near a phrase.
+fn is_near_card(hits: &[Hit], hit: &Hit) -> bool {
+    let first = hits.partition_point(|other| other.words.end + NEAR_CARD <= hit.words.start);
+    let near = hits.get(first..).unwrap_or_default().iter();
+    let mut near = near.take_while(|other| other.words.end <= hit.words.end + NEAR_CARD);
+    near.any(|other| other.trigger.label.is_some_and(|label| [CREDIT_CARD, CVV].contains(&label)))
 }
 
 /// Whether a number may be what the phrase announces.

@@ -7,10 +7,15 @@
 
 mod addresses;
 mod announced;
+mod cards;
+mod forms;
+mod introductions;
 mod labels;
 mod lists;
+mod mail;
 mod names;
 mod numerals;
+mod ordinary;
 mod people;
 mod phrases;
 mod rules;
@@ -224,11 +229,13 @@ impl Redaction {
         let reaches = |least: Option<usize>| least.is_some_and(|least| digits >= least);
         let by_length = reaches(self.numerals) || reaches(self.identifying) && !found.counts;
         // What follows may say that it is sensitive, or go on with it.
-        let open = stage == Stage::Interim && found.until + rules::BEHIND > words.len();
+        let open = stage == Stage::Interim && found.until + found.reach() > words.len();
         let rest = words.get(found.words.end..).unwrap_or_default();
         let is_last = || found.goes_on && found.until >= words.len() || rest.iter().all(|word| numerals::is_open(word));
         let by_form = found.label.is_none_or(|label| labels::BY_LENGTH.contains(&label));
-        let goes_on = stage == Stage::Final && by_form && digits >= NUMBERS && is_last();
+        let is_long = digits >= NUMBERS || found.goes_on && digits > 1;
+        let begins_card = found.begins_card && found.until + found.reach() > words.len() && self.labels.contains(&labels::CREDIT_CARD);
+        let goes_on = stage == Stage::Final && (by_form && is_long && is_last() || begins_card);
         if !(by_length || open || goes_on) {
             return None;
         }
@@ -249,6 +256,11 @@ impl Redaction {
         let held = if of_words { HELD } else { 0 };
         let open = words.iter().rev().take_while(|word| numerals::is_open(word)).count();
         let shown = words.len().saturating_sub(held.max(open));
+        let shown = if of_words {
+            mail::open_from(words).unwrap_or(shown).min(shown)
+        } else {
+            shown
+        };
         let shown = if self.labels.is_empty() {
             shown
         } else {

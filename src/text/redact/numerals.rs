@@ -118,10 +118,18 @@ fn run(tokens: &[&str], from: usize) -> Option<Run> {
     let mut is_date = false;
     let mut end = from;
     let mut at = from;
-    while let Some((found, used, month)) = element(tokens, at, end > from && at == end) {
+    while let Some((found, used, month)) = element(tokens, at, end > from && (at == end || is_mark(tokens, at))) {
         // "Four one. One moment."
         let is_pause = end > from && tokens.get(at) == Some(&"one") && tokens.get(at + 1).is_some_and(|next| PAUSES.contains(next));
-        if is_pause {
+        // "Three seven one five, then six digits".
+        let counts = at > end
+            && tokens
+                .get(at + used)
+                .is_some_and(|next| matches!(*next, "digit" | "digits" | "numbers"));
+        // "One nine four november juliet".
+        let is_year = digits.len() == 4 && (digits.starts_with("19") || digits.starts_with("20"));
+        let is_letter = month && tokens.get(at) == Some(&"november") && digits.len() > 2 && !is_year;
+        if is_pause || is_letter || counts && end > from {
             break;
         }
         digits.push_str(&found);
@@ -132,7 +140,7 @@ fn run(tokens: &[&str], from: usize) -> Option<Run> {
         let is_pair = from.checked_sub(1).and_then(|before| tokens.get(before)) == Some(&"between") && tokens.get(end) == Some(&"and");
         let next = (0..=if is_pair { 0 } else { 2 })
             .filter(skipped)
-            .find(|n| element(tokens, end + n, *n == 0).is_some());
+            .find(|n| element(tokens, end + n, *n == 0 || is_mark(tokens, end + n)).is_some());
         let Some(skip) = next else { break };
         at = end + skip;
     }
@@ -142,6 +150,12 @@ fn run(tokens: &[&str], from: usize) -> Option<Run> {
         is_date,
         is_count: false,
     })
+}
+
+/// "Dot oh", "dash oh".
+fn is_mark(tokens: &[&str], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+    before.is_some_and(|word| matches!(*word, "dot" | "point" | "dash" | "hyphen" | "slash"))
 }
 
 /// A numeral, ordinal or month at a token: its digits, the tokens it takes, whether it is a month. `follows`: another stands right before.
@@ -215,6 +229,11 @@ fn is_day_before(tokens: &[&str], at: usize) -> bool {
         .and_then(|before| tokens.get(before))
         .is_some_and(|token| is_date_connector(token));
     is_parted && before(tokens, at).is_some_and(|token| ordinal(token).is_some() || small(token).is_some())
+}
+
+/// Whether it is a digit, or says that one is repeated, or stands between two.
+pub(super) fn is_digit(word: &str) -> bool {
+    digit(word).is_some() || repeated(word).is_some() || CONNECTORS.contains(&word) || word.chars().all(|c| !c.is_alphabetic())
 }
 
 /// Whether a word is a day of the month, and no unit of time.

@@ -7,29 +7,25 @@ use std::ops::Range;
 
 use super::addresses;
 use super::announced::{self, Announcement, Hit, Size};
+use super::cards;
 use super::labels::{
-    AGE, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DATE, DOB, IP_ADDRESS, LOCATION_ADDRESS, LOCATION_ZIP, Label, PASSWORD, PHONE_NUMBER,
-    SSN,
+    CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, LOCATION_ADDRESS, LOCATION_ZIP, Label, NUMERICAL_PII, PASSWORD, PHONE_NUMBER, SSN,
 };
-use super::lists::{FILLERS, REMARKS, UNITS};
+use super::lists::{ALPHABET, FILLERS, REMARKS};
+use super::mail;
 use super::names;
 use super::numerals::{self, Run};
 use super::phrases::Trigger;
 use super::secrets;
 use super::sequences;
 use super::spelling::{self, Spelled};
-use crate::text::spoken::MONTHS;
 
 /// Words before a run in which a phrase may announce it, back to the run before.
 const BEFORE: usize = 14;
 /// Words behind a run in which a phrase may say what it was.
-pub(super) const BEHIND: usize = 10;
+const BEHIND: usize = 10;
 /// Remarks between a number and what says what it was.
 const REMARKS_BEHIND: usize = 4;
-/// Years that people reach.
-const OLDEST: u8 = 120;
-/// Words of a year: "two thousand and twenty one".
-const YEAR: usize = 5;
 /// Words of a phrase.
 const PHRASE: usize = 5;
 /// Words over which a number goes on in parts, with questions and remarks between them.
@@ -39,6 +35,8 @@ const SPELLED: usize = 64;
 
 /// Words at the end of an interim that may be spelled and go on.
 const OPEN: usize = 64;
+/// Words of "as in".
+const FOR: usize = 2;
 
 /// Something found in the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +57,10 @@ pub(super) struct Found {
     pub(super) goes_on: bool,
     /// Where what it is a part of ends.
     pub(super) until: usize,
+    /// It may turn out to be a part of a card.
+    pub(super) may_be_card: bool,
+    /// It, and what follows, has the form of the first groups of a card.
+    pub(super) begins_card: bool,
 }
 
 impl Found {
@@ -73,7 +75,14 @@ impl Found {
             also: None,
             digits: String::new(),
             counts: false,
+            may_be_card: false,
+            begins_card: false,
         }
+    }
+
+    /// Words from its end on that may say that it is sensitive.
+    pub(super) fn reach(&self) -> usize {
+        if self.may_be_card { cards::GAP.max(BEHIND) } else { BEHIND }
     }
 }
 
@@ -102,6 +111,8 @@ pub(super) struct Number {
     pub(super) by: By,
     pub(super) trigger: Option<&'static Trigger>,
     pub(super) is_code: bool,
+    /// Words between it and what announced it.
+    pub(super) gap: usize,
 }
 
 /// Everything in the words. A word may be part of several finds, such as a numeral in an address.
@@ -115,12 +126,15 @@ pub(super) fn find(words: &[&str]) -> Vec<Found> {
     };
     let mut numbers: Vec<Number> = (0..said.runs.len()).filter_map(|index| said.number(index)).collect();
     sequences::join(&said, &mut numbers);
+    cards::find(&said, &mut numbers);
     let mut found: Vec<Found> = numbers
         .into_iter()
         .flat_map(|number| said.parts(said.whole(number.found)))
         .collect();
-    found.extend(said.hits.iter().filter_map(|hit| said.lone_part(hit)));
+    found.extend(said.hits.iter().flat_map(|hit| said.lone_parts(hit)));
+    found.extend(said.hits.iter().filter_map(|hit| said.lone_code(hit)));
     found.extend(addresses::find(&said));
+    found.extend(mail::find(&said));
     found.extend(names::find(&said));
     found.extend(secrets::find(&said));
     found
@@ -132,9 +146,12 @@ pub(super) fn open_from(words: &[&str], index: usize) -> usize {
     let last = words.get(near..).unwrap_or_default();
     let runs = numerals::runs(last);
     let spelled = spelling::spelled(last, &runs);
+    // "S as in", "sierra".
+    let alone = last.iter().rev().take_while(|word| ALPHABET.has(word)).count();
+    let index = index.min(words.len() - alone);
     let open = spelled
         .iter()
-        .find(|spelled| spelled.letters() > 0 && near + spelled.words.end >= index)
+        .find(|spelled| spelled.letters() > 0 && near + spelled.words.end + FOR >= index)
         .map(|spelled| near + spelled.words.start);
     index.min(open.unwrap_or(index))
 }
@@ -193,13 +210,21 @@ impl<'a> Said<'a> {
                 also: None,
                 digits: run.digits.clone(),
                 counts: by == By::Unit,
+                may_be_card: false,
+                begins_card: false,
             },
             by,
             trigger: None,
             is_code: false,
+            gap: 0,
         };
         if run.is_count || self.is_in_phrase(run) {
             return Some(number(run.words.clone(), None, By::Unit));
+        }
+        // "Nine old mill lane".
+        let is_street = || matches!(self.word(run.words.end), "old" | "new");
+        if let Some(words) = is_street().then(|| addresses::street(self, index)).flatten() {
+            return Some(number(words, Some(LOCATION_ADDRESS), By::Unit));
         }
         if let Some((label, more)) = self.unit(run) {
             return Some(number(run.words.start..run.words.end + more, label, By::Unit));
@@ -233,20 +258,25 @@ impl<'a> Said<'a> {
             let code = self.with_word(&said, start)..code.end;
             let words = if said.trigger.letters { code } else { run.words.clone() };
             let mut known = number(words, said.trigger.label, by);
-            known.found.also = said.also;
+            // Nine digits are no part of a card.
+            let is_ssn = said.trigger.label == Some(CREDIT_CARD) && size.digits == 9;
+            known.found.also = said.also.or(is_ssn.then_some(SSN));
             known.trigger = Some(said.trigger);
             known.is_code = said.is_code;
+            known.gap = start.saturating_sub(said.end);
             return Some(known);
         }
         let label = self.goes_on(run, size).or_else(|| self.shape(run, &code));
         let mut plain = number(run.words.clone(), label, By::Form);
+        let is_code = |text: &str| label == Some(NUMERICAL_PII) || addresses::shape(text) == label;
         let by_letters = self
             .spelled_at(run.words.start)
-            .is_some_and(|spelled| spelled.letters() > 0 && addresses::shape(&spelled.text) == label);
+            .is_some_and(|spelled| spelled.letters() > 0 && is_code(&spelled.text));
         if label.is_some() && by_letters {
             plain.found.words = code;
         }
-        plain.found.counts = label.is_none() && (size.digits < 8 && numerals::is_cardinal(self.words, run) || self.is_year(run));
+        let is_cardinal = || size.digits < 8 && numerals::is_cardinal(self.words, run);
+        plain.found.counts = label.is_none() && (is_cardinal() || self.is_year(run) || self.is_time(run));
         Some(plain)
     }
 
@@ -270,12 +300,12 @@ impl<'a> Said<'a> {
         Size {
             digits,
             length: spelled.max(digits),
-            is_amount: digits < 6 && numerals::is_round(self.words, run) || self.is_year(run),
+            is_amount: digits < 6 && numerals::is_round(self.words, run) || self.is_year(run) || self.is_time(run),
         }
     }
 
     /// The run with the letters and further numerals beside it.
-    fn code(&self, run: &Run) -> Range<usize> {
+    pub(super) fn code(&self, run: &Run) -> Range<usize> {
         let Some(spelled) = self.spelled_at(run.words.start) else {
             return run.words.clone();
         };
@@ -287,7 +317,10 @@ impl<'a> Said<'a> {
     fn with_word(&self, said: &Announcement, start: usize) -> usize {
         let is_licence = said.trigger.label == Some(super::labels::DRIVER_LICENSE);
         let before = start.saturating_sub(1);
-        let is_word = before >= said.end && names::is_word(self.word(before)) && !matches!(self.word(before), "number" | "it's" | "is");
+        let is_word = before >= said.end
+            && names::is_word(self.word(before))
+            && !names::stops(self.word(before))
+            && !matches!(self.word(before), "number" | "it's" | "is");
         if is_licence && is_word { before } else { start }
     }
 
@@ -307,25 +340,6 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// What is counted, and how many words that takes.
-    fn unit(&self, run: &Run) -> Option<(Option<Label>, usize)> {
-        let rest = self.words.get(run.words.end..)?;
-        let starts = |phrase: &str| {
-            let count = phrase.split(' ').count();
-            let same = phrase.split(' ').zip(rest).all(|(a, b)| a == *b);
-            (same && rest.len() >= count).then_some(count)
-        };
-        // "Day twelve month four".
-        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
-        if matches!(before, "day" | "month" | "year") && matches!(rest.first(), Some(&("day" | "month" | "year"))) {
-            return None;
-        }
-        UNITS.iter().find_map(|(phrases, label)| {
-            let count = phrases.iter().filter_map(|phrase| starts(phrase)).max()?;
-            Some((*label, if label.is_some() { count } else { 0 }))
-        })
-    }
-
     /// "… is my card number", "… visa".
     fn said_behind(&self, index: usize, code: &Range<usize>, size: Size) -> Option<Announcement> {
         let next = self.runs.get(index + 1..).unwrap_or_default().iter();
@@ -336,6 +350,8 @@ impl<'a> Said<'a> {
             REMARKS.has(word) && !matches!(**word, "is" | "was" | "are" | "were" | "that's" | "it's" | "on" | "that" | "last")
         };
         let start = code.end + rest.iter().take(REMARKS_BEHIND).take_while(is_remark).count();
+        let whose = usize::from(matches!(self.word(start), "my" | "his" | "her" | "our" | "their"));
+        let start = start + whose;
         let first = self.word(start);
         let says = matches!(
             first,
@@ -361,12 +377,14 @@ impl<'a> Said<'a> {
         if is_last() || first == "of" && matches!(self.word(start + 1), "my" | "the" | "his" | "her" | "our" | "your") && size.digits > 2 {
             return announced::announced(&self.hits, self.words, start..end, size);
         }
+        // "… my social", and not "… my phone is ringing".
+        let is_end = |next: &str| matches!(next, "" | "and" | "please" | "thanks" | "okay" | "yes" | "so" | "um" | "uh");
         let is_right_there = || {
             self.hits
                 .iter()
                 .skip(self.hits.partition_point(|hit| hit.words.end <= start))
                 .take(8)
-                .any(|hit| hit.words.start == start)
+                .any(|hit| hit.words.start == start && (whose == 0 || is_end(self.word(hit.words.end))))
         };
         if !says && (size.digits < 2 || !is_right_there()) {
             return None;
@@ -376,83 +394,6 @@ impl<'a> Said<'a> {
         let is_amount = size.digits < 9 && before.iter().any(|word| super::lists::AMOUNTS.has(word));
         let of_money = said.trigger.label.is_some_and(|label| [CREDIT_CARD, SSN].contains(&label));
         (!is_amount || !of_money).then_some(said)
-    }
-
-    /// What a number is by its length and form.
-    fn shape(&self, run: &Run, code: &Range<usize>) -> Option<Label> {
-        let spoken = self.words.get(run.words.clone()).unwrap_or_default();
-        let dots = spoken.iter().filter(|word| **word == "dot").count();
-        if dots == 3 {
-            return Some(IP_ADDRESS);
-        }
-        if run.is_date {
-            return Some(DATE);
-        }
-        if let Some(label) = self.spelled_at(code.start).and_then(|spelled| addresses::shape(&spelled.text)) {
-            return Some(label);
-        }
-        if numerals::is_round(self.words, run) {
-            return None;
-        }
-        if self.is_age(run) {
-            return Some(AGE);
-        }
-        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
-        match run.digits.len() {
-            7..=15 if before == "plus" => Some(PHONE_NUMBER),
-            12..=19 => Some(CREDIT_CARD),
-            9 => Some(SSN),
-            10 => Some(PHONE_NUMBER),
-            11 if run.digits.starts_with(['0', '1']) => Some(PHONE_NUMBER),
-            7 if spoken.len() >= 4 => Some(PHONE_NUMBER),
-            _ => None,
-        }
-    }
-
-    /// "I'm seventy one".
-    fn is_age(&self, run: &Run) -> bool {
-        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
-        let of = self.word(run.words.start.saturating_sub(2));
-        let is_relative = before == "is"
-            && matches!(
-                of,
-                "wife" | "husband" | "son" | "daughter" | "mother" | "father" | "mum" | "mom" | "dad" | "partner"
-            );
-        let is_whose = is_relative || matches!(before, "i'm" | "am" | "he's" | "she's" | "aged" | "age" | "turned" | "turning");
-        let next = self.word(run.words.end);
-        let ends = matches!(
-            next,
-            "" | "and" | "now" | "this" | "next" | "today" | "so" | "but" | "last" | "years" | "yes"
-        );
-        is_whose && ends && run.digits.parse::<u8>().is_ok_and(|age| age <= OLDEST)
-    }
-
-    /// "In nineteen ninety four".
-    fn is_year(&self, run: &Run) -> bool {
-        let before = run.words.start.checked_sub(1).map_or("", |before| self.word(before));
-        let is_before = matches!(
-            before,
-            "in" | "since" | "from" | "until" | "before" | "after" | "year" | "by" | "around" | "of"
-        );
-        let is_year = run.digits.len() == 4 && (run.digits.starts_with("19") || run.digits.starts_with("20"));
-        is_before && is_year && run.words.len() <= YEAR
-    }
-
-    /// "Born in may", "expires on the fifth of".
-    fn lone_part(&self, hit: &Hit) -> Option<Found> {
-        let label = hit.trigger.label.filter(|label| [DOB, CREDIT_CARD_EXPIRATION].contains(label))?;
-        let skipped = |word: &&&str| {
-            FILLERS.has(word) || matches!(**word, "is" | "in" | "on" | "it's" | "was" | "of" | "at" | "the" | "end" | "start")
-        };
-        let rest = self.words.get(hit.words.end..)?;
-        let at = hit.words.end + rest.iter().take(BEHIND).take_while(skipped).count();
-        let is_month = MONTHS.contains(&self.word(at)) && !matches!(self.word(at + 1), "be" | "i" | "have");
-        let is_day = numerals::is_day(self.word(at));
-        let rest = self.words.get(at + 1..).unwrap_or_default();
-        let open = rest.iter().take_while(|word| matches!(**word, "of" | "the")).count();
-        // The month may follow in the next final.
-        let end = at + 1 + if open == rest.len() { open } else { 0 };
-        ((is_month || is_day) && !self.is_numeral(at)).then(|| Found::of_words(label, at..end))
     }
 
     /// What "then" parts: "five five five then oh one oh oh".

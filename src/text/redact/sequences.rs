@@ -3,15 +3,17 @@
 //! What it does: what one of them is, the others are. What it does not do: say what a number is by itself. Who calls it: [`super::rules`].
 
 use super::announced::{Size, fits};
+use super::cards::LONGEST;
 use super::labels::{CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, Label, PHONE_NUMBER, SSN};
 use super::lists::REMARKS;
 use super::phrases::Trigger;
 use super::rules::{ARMED, By, Number, Said};
 
-/// Digits of the longest card number (ISO/IEC 7812).
-const LONGEST: usize = 19;
 /// Words between two numerals of one sequence.
 const GAP: usize = 10;
+
+/// What announced a number, whether by "code" alone, and the words between.
+type Known = (&'static Trigger, bool, usize);
 
 /// Says of the numbers what those before and behind them say.
 pub(super) fn join(said: &Said<'_>, numbers: &mut [Number]) {
@@ -50,13 +52,13 @@ fn one(said: &Said<'_>, numbers: &mut [Number], group: &[usize]) {
         .map(|number| number.found.digits.len())
         .sum();
     let form = form(numbers, group, all);
-    let mut known: Option<(&'static Trigger, bool)> = None;
+    let mut known: Option<Known> = None;
     for at in group {
         let Some(number) = numbers.get_mut(*at) else { continue };
         number.found.until = until;
         number.found.goes_on = at != last;
         match (number.by, number.trigger) {
-            (By::Before | By::Behind, Some(trigger)) => known = Some((trigger, number.is_code)),
+            (By::Before | By::Behind, Some(trigger)) => known = Some((trigger, number.is_code, number.gap)),
             _ => inherit(said, number, known, all),
         }
     }
@@ -64,7 +66,7 @@ fn one(said: &Said<'_>, numbers: &mut [Number], group: &[usize]) {
     for at in group.iter().rev() {
         let Some(number) = numbers.get_mut(*at) else { continue };
         match (number.by, number.trigger) {
-            (By::Behind, Some(trigger)) => known = Some((trigger, number.is_code)),
+            (By::Behind, Some(trigger)) => known = Some((trigger, number.is_code, number.gap)),
             (By::Before, _) => known = None,
             _ if number.trigger.is_none() => inherit(said, number, known, all),
             _ => {}
@@ -78,8 +80,8 @@ fn one(said: &Said<'_>, numbers: &mut [Number], group: &[usize]) {
 }
 
 /// Takes over what another number of the sequence is. `all`: digits of the sequence.
-fn inherit(said: &Said<'_>, number: &mut Number, known: Option<(&'static Trigger, bool)>, all: usize) {
-    let Some((trigger, is_code)) = known else { return };
+fn inherit(said: &Said<'_>, number: &mut Number, known: Option<Known>, all: usize) {
+    let Some((trigger, is_code, gap)) = known else { return };
     let digits = number.found.digits.len();
     let size = said.run_at(number.found.numerals.start).map(|run| said.size(run));
     let alone = size.is_some_and(|size| fits(trigger, size));
@@ -99,9 +101,13 @@ fn inherit(said: &Said<'_>, number: &mut Number, known: Option<(&'static Trigger
     }
     number.found.also = number.found.label;
     number.found.label = trigger.label;
+    if let Some(run) = said.run_at(number.found.numerals.start).filter(|_| trigger.letters) {
+        number.found.words = said.code(run);
+    }
     number.found.counts = false;
     number.trigger = Some(trigger);
     number.is_code = is_code;
+    number.gap = gap;
 }
 
 /// What a sequence is by its digits, where nothing else says it.

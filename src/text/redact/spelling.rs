@@ -62,8 +62,18 @@ fn part_at(words: &[&str], runs: &[Run], at: usize) -> bool {
     part(words, runs, at, true).is_some()
 }
 
+/// Letters and digits in one word.
+fn is_written(word: &str) -> bool {
+    let has = |is: fn(&char) -> bool| word.chars().any(|c| is(&c));
+    word.chars().all(char::is_alphanumeric) && has(char::is_ascii_digit) && has(|c| c.is_alphabetic())
+}
+
 fn is_between(word: &str) -> bool {
-    FILLERS.has(word) && word != "well" || matches!(word, "dash" | "hyphen" | "slash" | "space" | "stroke" | "then" | "comma")
+    FILLERS.has(word) && word != "well"
+        || matches!(
+            word,
+            "dash" | "hyphen" | "slash" | "space" | "stroke" | "then" | "comma" | "colon" | "apostrophe" | "letter"
+        )
 }
 
 /// A numeral or letter: what it is written with, and its words. `follows`: another stands before.
@@ -71,6 +81,14 @@ fn part(words: &[&str], runs: &[Run], at: usize, follows: bool) -> Option<(Strin
     let run = runs
         .get(runs.partition_point(|run| run.words.start < at))
         .filter(|run| run.words.start == at);
+    // "Sw1a 1aa" as a model may write it.
+    if let Some(word) = words.get(at).filter(|word| is_written(word)) {
+        return Some(((*word).to_owned(), 1));
+    }
+    // "Sierra november one nine".
+    if follows && words.get(at) == Some(&"november") && run.is_none_or(|run| run.is_date) {
+        return Some(("n".to_owned(), 1));
+    }
     if let Some(run) = run {
         return (!run.is_count && !run.is_date).then(|| (run.digits.clone(), run.words.end - at));
     }
@@ -88,7 +106,8 @@ fn part(words: &[&str], runs: &[Run], at: usize, follows: bool) -> Option<(Strin
     letter(words, at).or_else(|| {
         let word = *words.get(at)?;
         let next = words.get(at + 1).copied().unwrap_or_default();
-        let goes_on = || ALPHABET.has(next) || runs.binary_search_by_key(&(at + 1), |run| run.words.start).is_ok();
+        let is_letter = || letter(words, at + 1).is_some() && !matches!(next, "a" | "i");
+        let goes_on = || ALPHABET.has(next) || is_letter() || runs.binary_search_by_key(&(at + 1), |run| run.words.start).is_ok();
         let is_word = ALPHABET.has(word) && (follows || goes_on());
         is_word.then(|| (word.chars().take(1).collect(), 1))
     })
@@ -120,6 +139,8 @@ pub(super) fn letter(words: &[&str], at: usize) -> Option<(String, usize)> {
     let behind = match (word(case + 1), word(case + 2)) {
         ("as" | "is", "in" | "for") if said(2) => 3,
         ("for" | "as" | "like", _) if said(1) => 2,
+        // "S sierra".
+        (next, _) if said(0) && ALPHABET.has(next) => 1,
         _ => 0,
     };
     let ray = usize::from(behind > 0 && word(case + behind) == "x" && word(case + 1 + behind) == "ray");
@@ -140,10 +161,11 @@ fn trimmed(words: &[&str], mut spelled: Spelled) -> Option<Spelled> {
     let next = word(end);
     let is_closed = matches!(
         next,
-        "" | "please" | "thanks" | "thank" | "and" | "okay" | "yes" | "is" | "that's" | "um" | "uh"
+        "" | "please" | "thanks" | "thank" | "and" | "okay" | "yes" | "is" | "that's" | "um" | "uh" | "at"
     );
     let before = word(end.saturating_sub(2));
-    let is_word = last == "i" && !next.is_empty() || last == "a" && !is_closed && before != "a";
+    let is_mailbox = next == "at" && end - start > 3;
+    let is_word = last == "i" && !next.is_empty() && !is_mailbox || last == "a" && !is_closed && before != "a";
     if is_word && end - start > 1 && !matches!(before, "double" | "capital") {
         spelled.text.pop();
         spelled.words.end -= 1;
