@@ -220,7 +220,7 @@ static ORDINARY: List = list!(
      twentieth twenty twin twist twitter type typo tyre uber ugly ukraine ukrainian ulcer ultimate ultra umbrella unaware uncle unclear \
      undefined underground underlying underneath understand understood underwear underwriting undo uneasy unemployed unexpected unfair \
      unfinished unfit unfortunate uniform unify union unique unit unite universal universe unknown unless unlikely unlimited unload \
-     unlock unlucky unnecessary unpaid unpleasant unplug unprofessional unreal unsafe unsigned unsure untidy unto unusual unwell update \
+     unlock unlucky unnecessary unpaid unpleasant unplug unprofessional unreal unsigned unsure untidy unto unusual unwell update \
      upfront upgrade uphill upload upon upright ups upside upstairs uptime upwards urdu urge urine usage user username usps usual utter \
      vacancy vacant vacate vaccine vacuum vague valid validate valley value valve van vanguard vanilla vanish vape variant variety vary \
      vase vast vat vault vauxhall vegan vegetarian vehicle vein velvet vendor venmo vent venture venue verb verdict verify verizon \
