@@ -114,8 +114,10 @@ impl Keys {
 /// header line or in several (RFC 6455, section 11.3.4).
 fn credential(request: &HttpRequest) -> Option<String> {
     let headers = request.headers();
-    if let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
-        return scheme_and_key(value.split_once(' ')?);
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // A header of another scheme is meant for a proxy.
+    if let Some(key) = authorization.and_then(|value| scheme_and_key(value.split_once(' ')?)) {
+        return Some(key);
     }
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|line| line.to_str().ok());
     scheme_and_key(lines.collect::<Vec<_>>().join(",").split_once(',')?)
@@ -174,6 +176,20 @@ mod tests {
             let with = |request: TestRequest, line: &&str| request.append_header((name, *line));
             let request = lines.iter().fold(TestRequest::default(), with).to_http_request();
             assert_eq!(keys().check(&request), holder, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_for_a_proxy_does_not_hide_the_subprotocol() {
+        for (authorization, holder) in [
+            ("Basic dXNlcjpwYXNz", Ok(KeyId(0))),
+            ("", Ok(KeyId(0))),
+            ("Token wrong", Err(ApiError::InvalidAuth)),
+        ] {
+            let request = TestRequest::default()
+                .insert_header(("authorization", authorization))
+                .insert_header(("sec-websocket-protocol", "token, secret"));
+            assert_eq!(keys().check(&request.to_http_request()), holder, "{authorization}");
         }
     }
 

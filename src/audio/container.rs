@@ -342,7 +342,7 @@ fn read(
                 continue;
             }
             Ok(None) => break End::Over,
-            Err(Error::IoError(_) | Error::DecodeError(_)) if given => break End::Broken,
+            Err(_) if given => break End::Broken,
             Err(error) => return Err(refused(format, &error)),
         };
         match taken.upgrade() {
@@ -368,7 +368,8 @@ fn read(
                     samples,
                 }
             }
-            Err(Error::DecodeError(_) | Error::IoError(_)) if broken < BROKEN_PACKETS => {
+            // Where there was sound already, the decoder knows its format, whatever it says of a damaged packet.
+            Err(error) if given || broken < BROKEN_PACKETS && matches!(error, Error::DecodeError(_) | Error::IoError(_)) => {
                 broken += 1;
                 continue;
             }

@@ -28,6 +28,8 @@ use crate::{api, app};
 const READ: usize = 64 << 10;
 /// Files in work at once.
 const AT_ONCE: usize = 4;
+/// Nobody waits for the answers: no file is refused because others keep the machine busy.
+const BUDGET: Duration = Duration::from_secs(60);
 
 /// A word of a transcript.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +62,9 @@ struct Transcript {
 
 /// Transcribes every file; exit status 1 if any failed.
 pub(super) fn run(arguments: &TranscribeArguments, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut config = config.clone();
+    config.engine.budget = BUDGET;
+    let config = &config;
     // Files need few slots; a server beside this may want the memory of the device.
     let mut choice = app::choice(config, arguments.context);
     choice.slots.get_or_insert(CPU_SLOTS);

@@ -254,7 +254,9 @@ impl Redaction {
         }
         let of_words = self.labels.iter().any(|label| labels::OF_WORDS.contains(label));
         let held = if of_words { HELD } else { 0 };
-        let open = words.iter().rev().take_while(|word| numerals::is_open(word)).count();
+        // The last word may not be whole yet.
+        let may_be = |&(from_end, word): &(usize, &&str)| numerals::is_open(word) || from_end == 0 && numerals::may_become(word);
+        let open = words.iter().rev().enumerate().take_while(may_be).count();
         let shown = words.len().saturating_sub(held.max(open));
         let shown = if of_words {
             mail::open_from(words).unwrap_or(shown).min(shown)

@@ -83,6 +83,20 @@ pub(in crate::text) fn is_open(word: &str) -> bool {
     begins || CONNECTORS.contains(&word)
 }
 
+/// Whether the letters so far of a word that is still being said may become a numeral.
+pub(super) fn may_become(begun: &str) -> bool {
+    let lists: [&[&str]; 4] = [&DIGITS, &TEENS, &TENS, &ORDINALS];
+    let words = || {
+        lists
+            .into_iter()
+            .flatten()
+            .copied()
+            .chain(MONTHS)
+            .chain(["hundred", "thousand", "double", "triple"])
+    };
+    !begun.is_empty() && words().any(|word| word.len() > begun.len() && word.starts_with(begun))
+}
+
 /// All runs in words of lower case without punctuation around them.
 pub(super) fn runs(words: &[&str]) -> Vec<Run> {
     let tokens: Vec<(usize, &str)> = words
@@ -389,6 +403,16 @@ fn is_count(tokens: &[&str], run: Range<usize>) -> bool {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_letters_of_a_numeral_may_become_one() {
+        for begun in ["f", "fir", "ninet", "tw", "hund", "janu", "dou"] {
+            assert!(may_become(begun), "{begun}");
+        }
+        for word in ["", "first", "fine", "please"] {
+            assert!(!may_become(word), "{word}");
+        }
+    }
 
     fn found(text: &str) -> Vec<String> {
         let words: Vec<&str> = text.split(' ').collect();
