@@ -21,6 +21,7 @@ mod program;
 mod report;
 mod simulate;
 mod soak;
+mod stolen;
 mod tally;
 mod target;
 mod upload;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
-use url::Url;
+use url::{Host, Url};
 
 use crate::audio::Recording;
 
@@ -45,6 +45,16 @@ impl Target {
     /// Where uploads go.
     pub(crate) fn upload_url(&self) -> &Url {
         &self.url
+    }
+
+    /// Whether the server runs on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
     }
 
     /// Where the server's metrics are.
@@ -98,5 +108,18 @@ mod tests {
         assert!(target("https://h").unwrap_err().to_string().contains("TLS proxy"));
         assert!(target("127.0.0.1:8080").is_err());
         assert!(Target::new("http://h", Some("a\nb"), &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn loopback_addresses_are_of_this_machine() {
+        for (url, local) in [
+            ("http://127.0.0.1:8080", true),
+            ("ws://localhost", true),
+            ("http://[::1]:80", true),
+            ("http://10.0.0.1", false),
+            ("http://localhost.example.com", false),
+        ] {
+            assert_eq!(target(url).unwrap().is_local(), local, "{url}");
+        }
     }
 }
