@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Arguments of ffmpeg, the ending, and whether the container can be read live.
-const FORMATS: [(&str, &str, bool); 29] = [
+const FORMATS: [(&str, &str, bool); 37] = [
     ("-c:a flac", "flac", true),
     ("-c:a libmp3lame -b:a 64k -ar 44100 -ac 2", "mp3", true),
     ("-c:a libmp3lame -b:a 32k -write_id3v2 1 -metadata title=call", "mp3", true),
@@ -52,6 +52,14 @@ const FORMATS: [(&str, &str, bool); 29] = [
     ("-c:a pcm_mulaw -ar 8000", "au", true),
     ("-c:a pcm_s8 -ar 16000", "au", true),
     ("-c:a pcm_f32be -ar 22050 -ac 2", "au", true),
+    ("-c:a pcm_s24be -ar 48000 -ac 2", "mov", false),
+    ("-c:a pcm_s24le -ar 16000", "mov", false),
+    ("-c:a pcm_s32be -ar 16000", "mov", false),
+    ("-c:a pcm_f32be -ar 16000", "mov", false),
+    ("-c:a pcm_alaw -ar 8000", "mov", false),
+    ("-c:a pcm_mulaw -ar 8000 -ac 2", "mov", false),
+    ("-c:a pcm_mulaw -ar 8000", "caf", false),
+    ("-c:a libmp3lame -b:a 32k -ar 16000", "wav", true),
 ];
 
 fn root() -> &'static Path {

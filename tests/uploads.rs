@@ -561,6 +561,7 @@ async fn subtitles_come_by_query_or_accept_header() {
         ("", "*/*"),
         ("response_format=json", "text/html"),
         ("", "application/json, text/vtt"),
+        ("", "text/vtt;q=0, */*"),
     ] {
         let answer = ask(query, accept).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/json", "{query} {accept}");
@@ -692,7 +693,9 @@ async fn the_listing_of_models_has_the_documented_shape() {
         server.get_json("/v1/models?include_outdated=true").await,
         json!({"stt": [entry], "tts": []})
     );
-    assert_eq!(server.get_json(&format!("/v1/models/{}", common::MODEL)).await, entry);
+    for id in [common::MODEL.to_string(), common::MODEL.to_string().to_uppercase()] {
+        assert_eq!(server.get_json(&format!("/v1/models/{id}")).await, entry);
+    }
     for id in ["2187e11a-3532-4498-b076-000000000000", "nonsense"] {
         let answer = Answer::of(reqwest::get(server.url(&format!("/v1/models/{id}"))).await.unwrap()).await;
         answer.assert_error(404, "NOT_FOUND", "The requested resource was not found.");

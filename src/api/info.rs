@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
 
 use super::{State, errors};
 use crate::error::ApiError;
@@ -24,7 +25,7 @@ pub async fn models(state: web::Data<State>) -> HttpResponse {
 /// `GET /v1/models/{uuid}`.
 pub async fn model(request: HttpRequest, state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
     let entry = state.served.entry();
-    if entry.uuid.to_string() == id.as_str() {
+    if id.parse::<Uuid>() == Ok(entry.uuid) {
         body(&entry)
     } else {
         errors::respond(&request, &ApiError::NotFound)

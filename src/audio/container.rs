@@ -1,6 +1,6 @@
 //! Containers and compressed codecs: bytes in, frames out.
 //!
-//! What it does: wraps the crate `symphonia` (nothing else here names it), whose readers pull their bytes, so that bytes can be pushed as
+//! What it does: wraps the crate `symphonia` (nothing but this and `read` names it), whose readers pull their bytes, so that bytes can be pushed as
 //! they come: the reader runs on a thread of its own that stops whenever it needs bytes or has frames, and goes on when asked. It computes
 //! only while [`Container::step`] waits for it, so that this is a way of calling a function, not of doing two things at once. A reader that
 //! panics on hostile bytes takes only its thread along. What it does not do: resample, mix, keep what it has given away.
@@ -10,34 +10,24 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::codecs::registry::CodecRegistry;
-use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
-use symphonia::default::formats::{AdtsReader, AiffReader, CafReader, FlacReader, MkvReader, MpaReader, OggReader, WavReader};
 
-use super::{AudioError, MAX_CHANNELS};
+use self::read::{What, read};
+use super::{AudioError, quicktime};
 use crate::units::Hz;
 
-/// Lowest and highest rate taken from a container.
-const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+mod read;
+
 /// Time that one step of a reader may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Frames that a file's packets are gathered to before they are given away: plain samples may come one frame a packet.
+const GATHERED: usize = 1_024;
 /// Stack of a reader.
 const STACK: usize = 1 << 20;
-/// Frames that an AAC encoder puts before the sound, at least: the overlap of its transform (ISO/IEC 14496-3, 4.6.11). Containers tell how
-/// many there are in places that the readers do not look at.
-const AAC_PRIMING: usize = 1_024;
-/// Packets in a row that may be broken or without sound. One without bytes costs a file nothing: there could be any number of them.
-const BROKEN_PACKETS: usize = 64;
 /// Bytes that the reader of a live stream may take before the next packet is whole. It holds them, and nobody counts them any more; a
 /// picture may come before the sound.
 pub const LIVE_HELD: usize = 16 << 20;
@@ -152,8 +142,19 @@ impl Container {
         let counted = Arc::downgrade(&taken);
         let complete = matches!(source, Source::File(_));
         let work = move || {
+            let mut what = What {
+                format,
+                plain: None,
+                gathered: 1,
+            };
             let stream = match source {
-                Source::File(file) => {
+                Source::File(mut file) => {
+                    what.gathered = GATHERED;
+                    if format == Format::Mp4 {
+                        what.plain = Some(quicktime::plain(&mut file));
+                        // Where that fails, the reader fails too.
+                        file.rewind().ok();
+                    }
                     let spooled = Spooled {
                         file,
                         taken: counted.clone(),
@@ -171,7 +172,7 @@ impl Container {
                     MediaSourceStream::new(Box::new(pushed), Default::default())
                 }
             };
-            let end = read(format, stream, &sender, &counted).map(Step::Ended);
+            let end = read(&what, stream, &sender, &counted).map(Step::Ended);
             // Nobody to tell: the intake is gone.
             sender.send(end).ok();
         };
@@ -313,150 +314,6 @@ impl MediaSource for Spooled {
 
     fn byte_len(&self) -> Option<u64> {
         self.file.byte_len()
-    }
-}
-
-/// Reads to the end, or until nobody listens; `taken` is gone when the container is.
-fn read(
-    format: Format,
-    stream: MediaSourceStream<'_>,
-    steps: &SyncSender<Result<Step, AudioError>>,
-    taken: &Weak<AtomicUsize>,
-) -> Result<End, AudioError> {
-    let mut reader = open(format, stream).map_err(|error| refused(format, &error))?;
-    let (mut track, mut decoder) = audio_track(format, reader.as_ref())?;
-    let mut priming = priming(decoder.as_ref());
-    let mut broken = 0;
-    let mut given = false;
-    let end = loop {
-        if broken > BROKEN_PACKETS {
-            return Err(undecodable("too many packets in a row hold no sound"));
-        }
-        let packet = match reader.next_packet() {
-            Ok(Some(packet)) => packet,
-            // A chained stream: the next link has a track of its own.
-            Err(Error::ResetRequired) => {
-                (track, decoder) = audio_track(format, reader.as_ref())?;
-                // Nobody asks for the tags, which would be kept.
-                reader.metadata().skip_to_latest();
-                continue;
-            }
-            Ok(None) => break End::Over,
-            Err(_) if given => break End::Broken,
-            Err(error) => return Err(refused(format, &error)),
-        };
-        match taken.upgrade() {
-            Some(taken) => taken.store(0, Relaxed),
-            // Given up.
-            None => return Ok(End::Over),
-        }
-        if packet.track_id != track {
-            broken += usize::from(packet.data.is_empty());
-            continue;
-        }
-        let frames = match decoder.decode(&packet) {
-            Ok(buffer) => {
-                let mut samples = Vec::new();
-                buffer.copy_to_vec_interleaved(&mut samples);
-                let channels = buffer.spec().channels().count();
-                let skipped = priming.min(buffer.frames());
-                priming -= skipped;
-                samples.drain(..(skipped * channels).min(samples.len()));
-                Frames {
-                    channels: u16::try_from(channels).unwrap_or(u16::MAX),
-                    rate: Hz(buffer.spec().rate()),
-                    samples,
-                }
-            }
-            // Where there was sound already, the decoder knows its format, whatever it says of a damaged packet.
-            Err(error) if given || broken < BROKEN_PACKETS && matches!(error, Error::DecodeError(_) | Error::IoError(_)) => {
-                broken += 1;
-                continue;
-            }
-            Err(error) => return Err(refused(format, &error)),
-        };
-        // What a container has cut off was there.
-        let is_empty = frames.samples.is_empty() && packet.trim_start.is_zero() && packet.trim_end.is_zero();
-        broken = if is_empty { broken + 1 } else { 0 };
-        if frames.channels == 0 || frames.channels > MAX_CHANNELS {
-            return Err(AudioError::Channels { channels: frames.channels });
-        }
-        if !RATES.contains(&frames.rate.0) {
-            return Err(AudioError::Rate {
-                rate: frames.rate.0,
-                min: *RATES.start(),
-                max: *RATES.end(),
-            });
-        }
-        given = true;
-        if !frames.samples.is_empty() && steps.send(Ok(Step::Frames(frames))).is_err() {
-            return Ok(End::Over);
-        }
-    };
-    if given {
-        Ok(end)
-    } else {
-        Err(undecodable("the container holds no audio"))
-    }
-}
-
-/// Frames at the beginning that are no sound.
-fn priming(decoder: &dyn AudioDecoder) -> usize {
-    if decoder.codec_params().codec == CODEC_ID_AAC {
-        AAC_PRIMING
-    } else {
-        0
-    }
-}
-
-/// The reader of a container. The format is known from its first bytes: only a tag in front, or an atom, needs a search.
-fn open<'s>(format: Format, stream: MediaSourceStream<'s>) -> Result<Box<dyn FormatReader + 's>, Error> {
-    let options = FormatOptions::default();
-    Ok(match format {
-        Format::Ogg => Box::new(OggReader::try_new(stream, options)?),
-        Format::Matroska => Box::new(MkvReader::try_new(stream, options)?),
-        Format::Adts => Box::new(AdtsReader::try_new(stream, options)?),
-        Format::Flac => Box::new(FlacReader::try_new(stream, options)?),
-        Format::Aiff => Box::new(AiffReader::try_new(stream, options)?),
-        Format::Caf => Box::new(CafReader::try_new(stream, options)?),
-        Format::Wav => Box::new(WavReader::try_new(stream, options)?),
-        Format::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
-        Format::Tagged | Format::Mp4 => symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?,
-    })
-}
-
-/// The track to decode and its decoder.
-fn audio_track(format: Format, reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), AudioError> {
-    static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
-        let mut codecs = CodecRegistry::new();
-        symphonia::default::register_enabled_codecs(&mut codecs);
-        codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
-        codecs
-    });
-    let unknown = AudioError::Unsupported {
-        format: match format {
-            Format::Ogg => "the codec in ogg",
-            Format::Matroska => "the codec in webm",
-            Format::Mp4 => "the codec in mp4",
-            other => other.name(),
-        },
-    };
-    let track = reader.default_track(TrackType::Audio).ok_or(unknown.clone())?;
-    let params = track
-        .codec_params
-        .as_ref()
-        .and_then(|params| params.audio())
-        .ok_or(unknown.clone())?;
-    let decoder = CODECS.make_audio_decoder(params, &AudioDecoderOptions::default());
-    Ok((track.id, decoder.map_err(|_| unknown)?))
-}
-
-fn refused(format: Format, error: &Error) -> AudioError {
-    match error {
-        Error::Unsupported(_) => AudioError::Unsupported { format: format.name() },
-        Error::IoError(_) => undecodable("it ends before its audio"),
-        Error::LimitError(_) => undecodable("it exceeds a limit of its decoder"),
-        _ => undecodable("it is malformed"),
     }
 }
 

@@ -11,12 +11,14 @@ use std::io::{Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
+use self::decoder::Decoder;
 use super::au::{self, AuHeader};
 use super::coded::{Coded, Shape, Sound, lanes};
 use super::container::{Container as Reader, End, FILE_HELD, Format, LIVE_HELD, Source};
 use super::encoding::{Encoding, Form};
+use super::frames::{self, SEARCHED};
 use super::packets::Packets;
-use super::pcm::{self, PcmFormat};
+use super::pcm::PcmFormat;
 use super::queue::Queue;
 use super::resample::Resampler;
 use super::sniff::{self, Container, SNIFF_BYTES};
@@ -24,13 +26,12 @@ use super::wav::{WavError, WavHeader};
 use super::{AudioError, MAX_CHANNELS};
 use crate::units::Hz;
 
+mod decoder;
+
 /// Lowest rate of headerless audio (contract 3.2).
 pub const MIN_RATE: Hz = Hz(8_000);
 /// Highest rate of headerless audio (contract 3.2).
 pub const MAX_RATE: Hz = Hz(48_000);
-
-/// Frames decoded at a time at 16 kHz, where the resampler sets no block; bounds the scratch space.
-const PASS_THROUGH_FRAMES: usize = 160;
 
 /// What the client says about its audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +69,6 @@ enum State {
     Ended { shape: Shape },
     /// After an error, which every later call repeats.
     Failed(AudioError),
-}
-
-/// Samples to lanes.
-#[derive(Debug)]
-struct Decoder {
-    format: PcmFormat,
-    resampler: Resampler,
-    scratch: Vec<u8>,
 }
 
 /// The intake of one stream or file.
@@ -238,6 +231,13 @@ impl Intake {
                     if head.len() < SNIFF_BYTES {
                         return Ok(0);
                     }
+                    if !opus && sniff::container(&head) == Container::Unknown {
+                        if self.queue.len() < SEARCHED && !self.closed {
+                            return Ok(0);
+                        }
+                        self.state = self.search()?;
+                        continue;
+                    }
                     self.state = self.recognise(&head, opus)?;
                 }
                 State::RawStart(format) => {
@@ -260,6 +260,10 @@ impl Intake {
                     }
                     if !header.is_complete() {
                         return Ok(0);
+                    }
+                    if raw.is_none() && header.holds_mpeg() {
+                        self.state = coded(Format::Mpeg, Source::Pushed, self.whole)?;
+                        continue;
                     }
                     if raw.is_none()
                         && let Some(head) = header.adpcm().map_err(wav_error)?
@@ -348,11 +352,7 @@ impl Intake {
         let frame = u64::try_from(format.frame_bytes()).unwrap_or(1).max(1);
         let left = left.map(|bytes| bytes - bytes % frame);
         self.state = State::Samples {
-            decoder: Box::new(Decoder {
-                format,
-                resampler,
-                scratch: Vec::new(),
-            }),
+            decoder: Box::new(Decoder::new(format, resampler)),
             left,
         };
         Ok(())
@@ -393,6 +393,14 @@ impl Intake {
         Ok(appended)
     }
 
+    /// The state where the first bytes say nothing: they may be of a frame that was cut, and are dropped then.
+    fn search(&mut self) -> Result<State, AudioError> {
+        let found = frames::first(&self.queue.head(SEARCHED));
+        let (format, at) = found.ok_or_else(unknown)?;
+        self.queue.advance(at);
+        coded(format, Source::Pushed, self.whole)
+    }
+
     /// The state that follows from a container's first bytes; `opus`: it is to be one with Opus in it.
     fn recognise(&self, head: &[u8], opus: bool) -> Result<State, AudioError> {
         if opus {
@@ -413,35 +421,8 @@ impl Intake {
             Container::Coded(Format::Caf) => Err(AudioError::Unsupported { format: "live caf" }),
             Container::Coded(format) => coded(format, Source::Pushed, self.whole),
             Container::Other(format) => Err(AudioError::Unsupported { format }),
-            Container::Unknown => Err(AudioError::Undecodable {
-                reason: "the first bytes belong to no known container",
-            }),
+            Container::Unknown => Err(unknown()),
         }
-    }
-}
-
-impl Decoder {
-    /// Decodes block by block until `max_samples` are appended or the whole frames of the queue, or of `left`, are used up.
-    fn decode(&mut self, queue: &mut Queue, left: &mut Option<u64>, max_samples: usize, out: &mut [Vec<f32>]) -> Result<usize, AudioError> {
-        let frame_bytes = self.format.frame_bytes().max(1);
-        let mut appended = 0_usize;
-        while appended < max_samples {
-            let room = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-            let ready = queue.len().min(room) / frame_bytes;
-            let wanted = self.resampler.frames_wanted(PASS_THROUGH_FRAMES.min(max_samples - appended));
-            let frames = ready.min(wanted);
-            if frames == 0 {
-                break;
-            }
-            self.scratch.clear();
-            queue.take(frames * frame_bytes, &mut self.scratch);
-            if let Some(left) = left {
-                *left = left.saturating_sub(u64::try_from(self.scratch.len()).unwrap_or(u64::MAX));
-            }
-            pcm::decode(&self.scratch, self.format, self.resampler.staging());
-            appended += self.resampler.run(out)?;
-        }
-        Ok(appended)
     }
 }
 
@@ -452,6 +433,12 @@ fn coded(format: Format, source: Source, whole: bool) -> Result<State, AudioErro
         source: Coded::Container(Reader::open(format, source, held)?),
         sound: None,
     })
+}
+
+fn unknown() -> AudioError {
+    AudioError::Undecodable {
+        reason: "the first bytes belong to no known container",
+    }
 }
 
 fn spool_error(_: std::io::Error) -> AudioError {

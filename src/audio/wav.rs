@@ -28,6 +28,10 @@ const GUID_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9
 const MS_ADPCM: u16 = 0x0002;
 /// Format tag of the ADPCM of the IMA, as Intel has laid it out (DVI).
 const IMA_ADPCM: u16 = 0x0011;
+/// Format tag of MPEG audio of layers I and II.
+const MPEG: u16 = 0x0050;
+/// Format tag of MPEG audio of layer III.
+const MP3: u16 = 0x0055;
 /// A size that says "unknown" or "see the ds64 chunk".
 const UNKNOWN_SIZE: u32 = u32::MAX;
 
@@ -203,6 +207,11 @@ impl WavHeader {
             channels,
             rate: Hz(rate),
         })
+    }
+
+    /// Whether the sound is MPEG audio, such as MP3: frames that need no header. [`WavHeader::format`] refuses them.
+    pub fn holds_mpeg(&self) -> bool {
+        self.fields().is_ok_and(|fields| matches!(fields.tag, MPEG | MP3))
     }
 
     /// If the samples are ADPCM, which comes in blocks: the header of a WAV file of the same format and length and nothing else,
@@ -384,8 +393,8 @@ fn codec_name(tag: u16) -> Option<&'static str> {
         0x0031 => "gsm 6.10",
         0x0042 => "g.723.1",
         0x0028 | 0x0065 | 0x028f => "g.722",
-        0x0050 => "mpeg audio",
-        0x0055 => "mp3",
+        MPEG => "mpeg audio",
+        MP3 => "mp3",
         0x0083 => "g.729",
         0x0057 => "amr-nb",
         0x0058 => "amr-wb",

@@ -94,7 +94,7 @@ impl Default for Files {
             timeout: Duration::from_secs(600),
             share: 0.1,
             patience: Duration::from_secs(2),
-            step: Duration::from_millis(20),
+            step: Duration::from_millis(40),
             at_once: 32,
             windows_in_flight: 4,
         }

@@ -69,7 +69,7 @@ impl Served {
         let named = model.is_none_or(|model| {
             model == self.name
                 || model == self.canonical_name
-                || model == self.uuid.to_string()
+                || model.parse::<Uuid>() == Ok(self.uuid)
                 || self.aliases.iter().any(|alias| alias == model)
                 || (self.well_known && is_well_known(model))
         });

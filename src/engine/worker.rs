@@ -5,7 +5,6 @@
 //! of its device, ends the thread and closes the results channel, which the scheduler takes as the death of the engine.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Decoded};
 use super::{Engine, EngineError};
@@ -17,8 +16,6 @@ pub struct Stepped {
     pub batch: Batch,
     /// One result for each chunk, or why there is none.
     pub result: Result<Vec<Decoded>, EngineError>,
-    /// Time spent inside the engine.
-    pub took: Duration,
 }
 
 /// The sending side of a worker.
@@ -53,11 +50,9 @@ impl Worker {
 
 fn run(mut engine: Box<dyn Engine>, incoming: &Receiver<Batch>, results: &tokio::sync::mpsc::Sender<Stepped>) {
     while let Ok(batch) = incoming.recv() {
-        let began = Instant::now();
         let result = engine.step(&batch);
-        let took = began.elapsed();
         let failed = matches!(result, Err(EngineError::Device(_)));
-        if results.blocking_send(Stepped { batch, result, took }).is_err() || failed {
+        if results.blocking_send(Stepped { batch, result }).is_err() || failed {
             return;
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::spawn_blocking;
 
 use super::segment::{Segmenter, Window, WindowShape, stitch};
 use crate::audio::{AudioError, AudioSpec, Chunker, Intake};
@@ -105,7 +106,7 @@ where
 {
     let mut job = Job {
         source,
-        intake: Intake::new(spec)?,
+        intake: Some(Intake::new(spec)?),
         hash: Sha256::new(),
         plan,
         lanes: Vec::new(),
@@ -136,7 +137,8 @@ where
 
 struct Job<S> {
     source: S,
-    intake: Intake,
+    /// Away while it is decoded.
+    intake: Option<Intake>,
     hash: Sha256,
     plan: Plan,
     lanes: Vec<Lane>,
@@ -170,23 +172,26 @@ where
 {
     /// Decodes what the intake holds, or reads more bytes if it holds too little.
     async fn read(&mut self, scheduler: &Handle, sink: &Sender<(usize, Completed)>) -> Result<(), JobError<E>> {
-        let mut out = Vec::new();
-        let mut pulled = self.intake.pull(PULL, &mut out)?;
+        let (mut pulled, mut out) = self.pull().await?;
         if pulled == 0 && self.closed {
             self.ended = true;
         } else if pulled == 0 {
             match self.source.next().await {
                 Some(Ok(bytes)) => {
                     self.hash.update(&bytes);
-                    self.intake.push(bytes);
+                    if let Some(intake) = &mut self.intake {
+                        intake.push(bytes);
+                    }
                 }
                 Some(Err(error)) => return Err(JobError::Source(error)),
                 None => {
                     self.closed = true;
-                    self.intake.close();
+                    if let Some(intake) = &mut self.intake {
+                        intake.close();
+                    }
                 }
             }
-            pulled = self.intake.pull(PULL, &mut out)?;
+            (pulled, out) = self.pull().await?;
         }
         self.open(scheduler, sink, out.len()).await?;
         for (lane, samples) in self.lanes.iter_mut().zip(&out) {
@@ -197,6 +202,19 @@ where
             return Err(JobError::TooLong(self.plan.longest.0 / 16_000));
         }
         Ok(())
+    }
+
+    /// Decodes on a thread that nobody else waits for: a container may take its reader long, and live streams share this one.
+    async fn pull(&mut self) -> Result<(usize, Vec<Vec<f32>>), JobError<E>> {
+        let mut intake = self.intake.take().ok_or(JobError::Engine)?;
+        let decode = move || {
+            let mut out = Vec::new();
+            let pulled = intake.pull(PULL, &mut out);
+            (intake, pulled, out)
+        };
+        let (intake, pulled, out) = spawn_blocking(decode).await.map_err(|_| JobError::Engine)?;
+        self.intake = Some(intake);
+        Ok((pulled?, out))
     }
 
     async fn open(&mut self, scheduler: &Handle, sink: &Sender<(usize, Completed)>, lanes: usize) -> Result<(), JobError<E>> {

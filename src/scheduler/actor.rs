@@ -27,7 +27,8 @@ const SHOWN_EVERY: Duration = Duration::from_secs(1);
 pub struct SchedulerActor {
     core: Core,
     worker: Worker,
-    stepping: bool,
+    /// When the step that the engine works on was handed over.
+    stepping: Option<Instant>,
     sinks: HashMap<StreamId, Sink>,
     measure: StepMetrics,
     default_context: usize,
@@ -48,7 +49,7 @@ pub fn start(core: Core, worker: Worker, results: Receiver<Stepped>, device: usi
     let mut scheduler = SchedulerActor {
         core,
         worker,
-        stepping: false,
+        stepping: None,
         sinks: HashMap::new(),
         measure: StepMetrics::new(device),
         default_context,
@@ -89,12 +90,13 @@ impl Actor for SchedulerActor {
 
 impl SchedulerActor {
     fn pump(&mut self) {
-        if self.stepping {
+        if self.stepping.is_some() {
             return;
         }
-        if let Some(batch) = self.core.next_batch(Instant::now()) {
+        let now = Instant::now();
+        if let Some(batch) = self.core.next_batch(now) {
             self.measure.began(batch.chunks.len());
-            self.stepping = self.worker.submit(batch).is_ok();
+            self.stepping = self.worker.submit(batch).is_ok().then_some(now);
         }
     }
 
@@ -190,12 +192,14 @@ impl Handler<Push> for SchedulerActor {
 
 impl StreamHandler<Stepped> for SchedulerActor {
     fn handle(&mut self, stepped: Stepped, _: &mut Self::Context) {
-        self.stepping = false;
-        let Stepped { batch, result, took } = stepped;
+        let now = Instant::now();
+        // What it takes to hand a batch over, and its results back, occupies the engine as the step itself does.
+        let took = self.stepping.take().map_or(Duration::ZERO, |began| now - began);
+        let Stepped { batch, result } = stepped;
         let predicted = self.core.cost().predict(batch.context, batch.chunks.len());
         self.measure.ended(took, predicted);
         let decoded = result.inspect_err(|error| tracing::error!(%error, "the engine failed a step")).ok();
-        let Completion { deliveries, drifted } = self.core.completed(batch, decoded, took, Instant::now());
+        let Completion { deliveries, drifted } = self.core.completed(batch, decoded, took, now);
         for delivery in deliveries {
             self.deliver(delivery);
         }

@@ -106,9 +106,17 @@ impl AnswerFormat {
         }
     }
 
-    /// Subtitles, if an `Accept` header names their type and not JSON.
+    /// Subtitles, if an `Accept` header names their type and not JSON. What has a weight of nothing is not acceptable (RFC 9110, 12.4.2).
     pub fn accepted(header: &str) -> Option<Self> {
-        let types = || header.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+        let types = || {
+            header.split(',').filter_map(|part| {
+                let mut parts = part.split(';').map(str::trim);
+                let name = parts.next()?;
+                let weight = parts.find_map(|parameter| parameter.strip_prefix("q=").or(parameter.strip_prefix("Q=")));
+                let refused = weight.is_some_and(|weight| weight.trim().parse::<f64>() == Ok(0.0));
+                (!refused).then_some(name)
+            })
+        };
         let named = |format: &AnswerFormat| types().any(|name| name.eq_ignore_ascii_case(format.media_type()));
         if named(&AnswerFormat::Json) {
             return None;

@@ -98,7 +98,7 @@ impl Scenario {
             slots: table.slots,
             max_batch: length(u64::from(table.max_batch)),
             budget,
-            file_step: Duration::from_millis(20),
+            file_step: Duration::from_millis(40),
             max_files: FILES_AT_ONCE.max(self.files),
             dispatch: Dispatch {
                 share: 0.1,

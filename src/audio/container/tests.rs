@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{End, Format, LIVE_HELD, MediaSourceStream, read};
+use super::{End, Format, LIVE_HELD, MediaSourceStream, What, read};
 use crate::audio::{AudioError, AudioSpec, Encoding, Intake};
 use crate::units::Hz;
 
@@ -22,10 +22,14 @@ enum Like {
 }
 
 /// All formats: as an upload, and live where an index at the end does not forbid it.
-const FORMATS: [(&str, Like, bool); 12] = [
+const FORMATS: [(&str, Like, bool); 16] = [
     ("clip.flac", Like::Same, true),
     ("clip.aiff", Like::Same, true),
     ("clip.caf", Like::Same, false),
+    ("mulaw.caf", Like::Near(0.99), false),
+    ("alaw.mov", Like::Near(0.99), false),
+    ("be24.mov", Like::Same, false),
+    ("le24.mov", Like::Same, false),
     ("alac.m4a", Like::Same, false),
     ("clip.opus.ogg", Like::Near(0.9), true),
     ("clip.webm", Like::Near(0.9), true),
@@ -190,6 +194,66 @@ fn what_is_said_to_be_opus_may_be_in_a_container() {
 }
 
 #[test]
+fn streams_joined_within_a_frame_begin_at_the_next() {
+    for name in ["clip.mp3", "clip.aac"] {
+        let bytes = fixture(name);
+        let whole = decode(spec(true), &bytes, 4_096, 16_000).unwrap();
+        // The middle of the file, which is the middle of the sound, give or take a frame or two.
+        let rest = &bytes[bytes.len() / 2 + 7..];
+        let file = decode(spec(true), rest, 4_096, 16_000).unwrap();
+        assert!(
+            file.len().abs_diff(whole.len() / 2) < 4_000,
+            "{name}: {} of {}",
+            file.len(),
+            whole.len()
+        );
+        for cut in [1, 100, rest.len()] {
+            assert!(decode(spec(false), rest, cut, 5_000).unwrap() == file, "{name} in pieces of {cut}");
+        }
+    }
+    let noise: Vec<u8> = (0_u32..20_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let refused = AudioError::Undecodable {
+        reason: "the first bytes belong to no known container",
+    };
+    for whole in [true, false] {
+        assert_eq!(decode(spec(whole), &noise, 500, 16_000), Err(refused.clone()));
+    }
+}
+
+#[test]
+fn mp3_in_wav_is_mp3() {
+    let mp3 = fixture("clip.mp3");
+    let size = u32::try_from(mp3.len()).unwrap();
+    let mut wav = b"RIFF\xff\xff\xff\xffWAVEfmt \x1e\0\0\0\x55\0\x01\0".to_vec();
+    wav.extend(16_000_u32.to_le_bytes());
+    wav.extend(4_000_u32.to_le_bytes());
+    wav.extend(b"\x01\0\0\0\x0c\0\x01\0\x02\0\0\0\x90\0\x01\0\x71\x05data");
+    wav.extend(size.to_le_bytes());
+    wav.extend(&mp3);
+    for (whole, cut) in [(true, 4_096), (false, 1), (false, 333)] {
+        assert!(decode(spec(whole), &wav, cut, 5_000).unwrap() == decode(spec(whole), &mp3, cut, 5_000).unwrap());
+    }
+}
+
+#[test]
+fn wide_samples_of_a_stream_whose_order_is_not_told_are_refused() {
+    let bytes = fixture("le24.mov");
+    // The index right behind the type, as a live stream needs it.
+    let (movie, after) = (bytes.windows(4).position(|kind| kind == b"moov").unwrap() - 4, bytes[3] as usize);
+    let index = [&bytes[..after], &bytes[movie..], &bytes[after..movie]].concat();
+    let refused = decode(spec(false), &index, 1_000, 5_000);
+    assert!(
+        matches!(
+            refused,
+            Err(AudioError::Unsupported {
+                format: "the codec in mp4"
+            })
+        ),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn opus_packets_come_one_a_message() {
     let clip = decode(spec(true), &fixture("clip.wav"), 65_536, 16_000).unwrap();
     let mut encoder = opus::Encoder::new(16_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
@@ -346,7 +410,12 @@ fn a_reader_that_was_given_up_stops_at_its_next_packet() {
         let stream = MediaSourceStream::new(Box::new(file), Default::default());
         // Somebody could listen; but the container is gone.
         let (steps, _listener) = sync_channel(0);
-        done.send(read(Format::Flac, stream, &steps, &Weak::new())).ok();
+        let what = What {
+            format: Format::Flac,
+            plain: None,
+            gathered: 1,
+        };
+        done.send(read(&what, stream, &steps, &Weak::new())).ok();
     });
     assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(Ok(End::Over)));
 }
