@@ -1,9 +1,9 @@
 //! Containers and compressed codecs: bytes in, frames out.
 //!
-//! What it does: wraps the crate `symphonia` (nothing but this and `read` names it), whose readers pull their bytes, so that bytes can be pushed as
-//! they come: the reader runs on a thread of its own that stops whenever it needs bytes or has frames, and goes on when asked. It computes
-//! only while [`Container::step`] waits for it, so that this is a way of calling a function, not of doing two things at once. A reader that
-//! panics on hostile bytes takes only its thread along. What it does not do: resample, mix, keep what it has given away.
+//! What it does: wraps the crate `symphonia` (nothing but this and `read` names it), whose readers pull their bytes, so that bytes can be
+//! pushed as they come: the reader runs on a thread of its own that stops whenever it needs bytes or has frames, and goes on when asked. It
+//! computes only while [`Container::step`] waits for it, so that this is a way of calling a function, not of doing two things at once. A
+//! reader that panics on hostile bytes takes only its thread along. What it does not do: resample, mix, keep what it has given away.
 //! Who calls it: [`super::intake`].
 
 use std::fs::File;

@@ -1,8 +1,8 @@
-//! Where the frames of a stream begin that was joined, or cut, within one.
+//! Where the frames of a file begin that was cut within one.
 //!
 //! What it does: finds three headers of MPEG audio (ISO/IEC 11172-3, 2.4.1.3, and 13818-3) or of AAC in ADTS (ISO/IEC 14496-3, 1.A.2.2) that
-//! follow each other at the distances they state, and agree. What it does not do: decode. Who calls it: [`super::intake`], for input that
-//! begins as nothing known.
+//! follow each other at the distances they state, and agree. What it does not do: decode. Who calls it: [`super::intake`], for files that
+//! begin as nothing known.
 
 use super::container::Format;
 

@@ -231,7 +231,8 @@ impl Intake {
                     if head.len() < SNIFF_BYTES {
                         return Ok(0);
                     }
-                    if !opus && sniff::container(&head) == Container::Unknown {
+                    // A live client that forgot to say what it sends is told at once.
+                    if self.whole && !opus && sniff::container(&head) == Container::Unknown {
                         if self.queue.len() < SEARCHED && !self.closed {
                             return Ok(0);
                         }

@@ -40,7 +40,11 @@ const CALLBACKS_PENDING: &str = "hark_callbacks_pending";
 
 /// Every metric: name, kind, meaning. `docs/operations.md` repeats it, and a test compares the two.
 pub const TABLE: [(&str, &str, &str); 17] = [
-    (STEP_SECONDS, "histogram", "time of one engine step, in seconds"),
+    (
+        STEP_SECONDS,
+        "histogram",
+        "time of one engine step, from the handing over of its batch to its results, in seconds",
+    ),
     (STEP_CHUNKS, "histogram", "chunks in one engine step"),
     (
         STEP_DEVIATION,

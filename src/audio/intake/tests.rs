@@ -300,6 +300,8 @@ fn an_error_is_repeated_and_holds_no_memory() {
     let mut intake = Intake::new(CONTAINER).unwrap();
     let mut out = Vec::new();
     intake.push(Bytes::from_static(b"this is no audio at all"));
+    assert_eq!(intake.pull(100, &mut out), Ok(0), "a frame may begin behind it");
+    intake.push(Bytes::from(b"nor is this".repeat(1_000)));
     let error = intake.pull(100, &mut out).unwrap_err();
     intake.push(Bytes::from_static(b"this neither"));
     assert_eq!(intake.buffered_bytes(), 0);
