@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// Width of a slice, and how many are kept.
 const SLICE: Duration = Duration::from_secs(1);
 const SLICES: usize = 16;
-/// The worst slices that do not count: a hiccup of the machine, which may lie across two, is no rule. At a hundred streams a tenth of a
-/// second without a step is a hundredth of the answers of half a minute.
+/// The worst slices that do not count: a hiccup of the machine, which may lie across two, is no rule, and a hundredth of the answers that
+/// are kept are those of a sixth of a second.
 const HICCUP: usize = 2;
 /// Answers that say something.
 const JUDGED: u64 = 200;
