@@ -46,7 +46,7 @@ const RIDGE: f64 = 1.1;
 struct Cell {
     /// Seconds at warm-up.
     baseline: f64,
-    /// Running mean of the ratio of steps to the baseline.
+    /// Running mean of the ratio of steps to the baseline, as if no live stream had been in service beside them.
     ratio: f64,
     /// Steps seen, weighted by how near they were.
     seen: f64,
@@ -56,20 +56,22 @@ struct Cell {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostTable {
     rows: Vec<[Cell; BUCKETS.len()]>,
-    /// Running mean of the ratio of all steps to their baseline, larger steps counting more.
+    /// Running mean of that ratio over all steps, larger steps counting more.
     drift: f64,
-    /// The same over a much longer time, by which alarms are raised.
+    /// Running mean of the ratio of all steps as they were over a much longer time, by which alarms are raised.
     lasting: f64,
     /// What it is thought to be at least for sizes that were not seen.
     least: f64,
     /// Running mean of the chunks of steps.
     usual: f64,
-    /// Running mean of the live streams in service at those steps.
+    /// Running mean of the live streams in service at those steps, for which predictions are.
     streams: f64,
     /// Share of the engine's processors that each live stream takes for other work than steps.
     beside: f64,
     alarmed: bool,
     deviations: VecDeque<f64>,
+    /// Steps seen, as they count in the drift.
+    seen: f64,
 }
 
 impl CostTable {
@@ -96,6 +98,7 @@ impl CostTable {
             beside: 0.0,
             alarmed: false,
             deviations: VecDeque::new(),
+            seen: 0.0,
         }
     }
 
@@ -106,28 +109,37 @@ impl CostTable {
         }
     }
 
-    /// Takes a measured step into account. A size between two buckets counts for both, by nearness. True if the drift of the engine
-    /// has just left, or come back to, what warm-up promised: see [`CostTable::is_alarmed`].
-    pub fn observe(&mut self, context: usize, chunks: usize, took: Duration) -> bool {
+    /// Takes into account a step that was measured with so many live streams in service. A size between two buckets counts for both, by
+    /// nearness. True if the drift of the engine has just left, or come back to, what warm-up promised: see [`CostTable::is_alarmed`].
+    pub fn observe(&mut self, context: usize, chunks: usize, live: usize, took: Duration) -> bool {
         let took = took.as_secs_f64();
-        let predicted = self.predict(context, chunks).as_secs_f64();
+        // Streams that have just come slow the step at once, whatever the mean of the streams says yet.
+        let left = self.left(float(live));
+        let predicted = self.interpolate(context, chunks, |cell| self.corrected(cell)) / left;
         let baseline = self.interpolate(context, chunks, |cell| cell.baseline);
         if predicted <= 0.0 || baseline <= 0.0 {
             return false;
         }
-        if self.deviations.len() >= DEVIATIONS {
-            self.deviations.pop_front();
+        let weight = weight(chunks);
+        // A pause that is nothing to a large step is much to a small one, which foretells nothing of the steps of a full engine.
+        let before = self.seen;
+        self.seen += weight;
+        if self.seen.floor() > before.floor() {
+            if self.deviations.len() >= DEVIATIONS {
+                self.deviations.pop_front();
+            }
+            self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
         }
-        self.deviations.push_back((took / predicted).min(DEVIATION_MOST));
         // Far more chunks than usual come together when the engine was held up: such a step tells of that moment, and is a deviation.
         self.usual += USUAL_TRACKING * (float(chunks) - self.usual);
         if float(chunks) > 1.0 + USUAL * self.usual {
             return false;
         }
         let ratio = (took / baseline).min(DEVIATION_MOST);
-        let weight = weight(chunks);
-        self.drift += DRIFT_TRACKING * weight * (bounded(ratio, self.drift) - self.drift);
         self.lasting += LASTING_TRACKING * weight * (ratio - self.lasting);
+        self.streams += DRIFT_TRACKING * weight * (float(live) - self.streams);
+        let ratio = ratio * left;
+        self.drift += DRIFT_TRACKING * weight * (bounded(ratio, self.drift) - self.drift);
         let (below, part) = place(chunks);
         for (bucket, near) in [(below, 1.0 - part), (below + 1, part)] {
             if let Some(cell) = self.rows.get_mut(context).and_then(|row| row.get_mut(bucket)) {
@@ -157,21 +169,25 @@ impl CostTable {
         self
     }
 
-    /// Takes note of the live streams in service at the step of so many chunks that was observed last.
-    pub fn note_streams(&mut self, live: usize, chunks: usize) {
-        self.streams += DRIFT_TRACKING * weight(chunks) * (float(live) - self.streams);
-    }
-
-    /// How much longer than at present steps would take with so many live streams, as a ratio of at least 1: what the streams leave of the
+    /// How much longer than predicted steps would take with so many live streams, as a ratio of at least 1: what the streams leave of the
     /// processors shrinks as they come.
     pub fn slowdown(&self, live: usize) -> f64 {
-        let left = |streams: f64| (1.0 - self.beside * streams).max(LEFT_LEAST);
-        (left(self.streams) / left(float(live))).max(1.0)
+        (self.left(self.streams) / self.left(float(live))).max(1.0)
+    }
+
+    /// Share of the processors that so many live streams leave to steps.
+    fn left(&self, streams: f64) -> f64 {
+        (1.0 - self.beside * streams).max(LEFT_LEAST)
+    }
+
+    /// How many steps were seen; one of few chunks counts as a part of one.
+    pub fn seen(&self) -> f64 {
+        self.seen
     }
 
     /// How much longer steps take at present than at warm-up, as a ratio.
     pub fn drift(&self) -> f64 {
-        self.drift
+        self.drift / self.left(self.streams)
     }
 
     /// True while steps take so much more or less time than at warm-up that somebody should look.
@@ -179,7 +195,8 @@ impl CostTable {
         self.alarmed
     }
 
-    /// Ratios of the latest steps to what was predicted for them, oldest first; before the first what [`CostTable::shared`] thinks, or none.
+    /// Ratios of the latest steps to what was predicted for them, oldest first, of small steps few; before the first what
+    /// [`CostTable::shared`] thinks, or none.
     pub fn deviations(&self) -> impl ExactSizeIterator<Item = f64> {
         self.deviations.iter().copied()
     }
@@ -189,12 +206,14 @@ impl CostTable {
         BUCKETS.map(|size| self.predict(context, size).as_secs_f64())
     }
 
-    /// Predicted time of a step with `chunks` chunks; zero for an unknown context or an empty step.
+    /// Predicted time of a step with `chunks` chunks beside as many live streams as there were lately; zero for an unknown context or an
+    /// empty step.
     pub fn predict(&self, context: usize, chunks: usize) -> Duration {
-        Duration::from_secs_f64(self.interpolate(context, chunks, |cell| self.corrected(cell)).max(0.0))
+        let alone = self.interpolate(context, chunks, |cell| self.corrected(cell));
+        Duration::from_secs_f64((alone / self.left(self.streams)).max(0.0))
     }
 
-    /// Seconds of a size, as far as its own steps are trusted by them, otherwise by the drift of the engine.
+    /// Seconds of a size without live streams beside, as far as its own steps are trusted by them, otherwise by the drift of the engine.
     fn corrected(&self, cell: &Cell) -> f64 {
         let own = cell.seen / (cell.seen + TRUST);
         cell.baseline * (own * cell.ratio + (1.0 - own) * self.drift.max(self.least))
@@ -300,8 +319,8 @@ mod tests {
     fn sizes_that_occur_follow_their_own_steps() {
         let mut table = CostTable::linear(1, ms(1));
         for _ in 0..1000 {
-            table.observe(0, 8, ms(40));
-            table.observe(0, 64, ms(64));
+            table.observe(0, 8, 0, ms(40));
+            table.observe(0, 64, 0, ms(64));
         }
         for (chunks, seconds) in [(8, 0.040), (64, 0.064)] {
             let predicted = table.predict(0, chunks).as_secs_f64();
@@ -313,7 +332,7 @@ mod tests {
     fn sizes_that_do_not_occur_follow_the_engine() {
         let mut table = CostTable::linear(2, ms(1));
         for _ in 0..2_000 {
-            table.observe(0, 6, ms(12));
+            table.observe(0, 6, 0, ms(12));
         }
         assert!(near(table.predict(0, 64), ms(128)), "{:?}", table.predict(0, 64));
         assert!(near(table.predict(1, 4), ms(8)), "{:?}", table.predict(1, 4));
@@ -323,9 +342,9 @@ mod tests {
     #[test]
     fn drift_raises_one_alarm_and_clears_it_late() {
         let mut table = CostTable::linear(1, ms(1));
-        let raised: usize = (0..3_000).map(|_| usize::from(table.observe(0, 4, ms(8)))).sum();
+        let raised: usize = (0..3_000).map(|_| usize::from(table.observe(0, 4, 0, ms(8)))).sum();
         assert_eq!((raised, table.is_alarmed()), (1, true));
-        let back = (0..9_000).position(|_| table.observe(0, 4, ms(4))).unwrap();
+        let back = (0..9_000).position(|_| table.observe(0, 4, 0, ms(4))).unwrap();
         assert!(back > 500 && !table.is_alarmed(), "cleared after {back} steps");
     }
 
@@ -333,12 +352,21 @@ mod tests {
     fn a_single_slow_step_is_no_alarm_and_is_kept_as_a_deviation() {
         let mut table = CostTable::linear(1, ms(1));
         for _ in 0..1_100 {
-            assert!(!table.observe(0, 4, ms(4)));
+            assert!(!table.observe(0, 8, 0, ms(8)));
         }
-        assert!(!table.observe(0, 4, ms(40)));
+        assert!(!table.observe(0, 8, 0, ms(80)));
         assert_eq!(table.deviations().len(), DEVIATIONS);
         assert!(table.deviations().any(|ratio| ratio > 9.0));
-        assert!(near(table.predict(0, 4), Duration::from_micros(4_080)));
+        assert!(near(table.predict(0, 8), Duration::from_micros(8_160)));
+    }
+
+    #[test]
+    fn slow_steps_of_few_chunks_say_little_of_a_full_engine() {
+        let mut table = CostTable::linear(1, ms(1));
+        (0..64 * 8).for_each(|n| _ = table.observe(0, 1, 0, ms(if n % 4 == 0 { 3 } else { 1 })));
+        assert_eq!(table.deviations().len(), 8);
+        (0..4).for_each(|_| _ = table.observe(0, 4, 0, ms(4)));
+        assert_eq!(table.deviations().len(), 9);
     }
 
     #[test]
@@ -352,8 +380,7 @@ mod tests {
         // 250 streams leave half of the processors, 100 four fifths.
         assert!((table.slowdown(250) - 2.0).abs() < 1e-9);
         for _ in 0..2_000 {
-            table.observe(0, 8, ms(8));
-            table.note_streams(100, 8);
+            table.observe(0, 8, 100, ms(8));
         }
         assert!((table.slowdown(250) - 1.6).abs() < 0.01, "{}", table.slowdown(250));
         assert!((table.slowdown(20) - 1.0).abs() < 1e-9, "what is measured is not undercut");
@@ -361,22 +388,36 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_come_fast_are_not_counted_twice() {
+        let mut table = CostTable::linear(1, ms(1)).shared(1.0, 0.002);
+        let left = |streams: usize| 1.0 - 0.002 * float(streams);
+        // Steps of 16 chunks take twice what warm-up said, and longer the more streams are beside them; then 150 come within a second.
+        let took = |live: usize| Duration::from_secs_f64(0.032 / left(live));
+        (0..2_000).for_each(|_| _ = table.observe(0, 16, 50, took(50)));
+        let all = |table: &CostTable| table.predict(0, 16).as_secs_f64() * table.slowdown(250);
+        let before = all(&table);
+        (0..50).for_each(|step| _ = table.observe(0, 16, 50 + 3 * step, took(50 + 3 * step)));
+        assert!((all(&table) / before - 1.0).abs() < 1e-6, "{} {before}", all(&table));
+        assert!(table.deviations().skip(1_000).all(|deviation| (deviation - 1.0).abs() < 1e-6));
+    }
+
+    #[test]
     fn a_large_batch_that_gathered_while_the_engine_was_held_up_is_not_the_price_of_its_size() {
         let mut table = CostTable::linear(1, ms(1));
         for n in 0..5_000 {
             let (chunks, took) = if n % 50 == 0 { (16, ms(32)) } else { (4, ms(4)) };
-            table.observe(0, chunks, took);
+            table.observe(0, chunks, 0, took);
         }
         assert!(near(table.predict(0, 16), ms(16)), "{:?}", table.predict(0, 16));
         assert!(table.deviations().any(|ratio| ratio > 1.9), "but it is a deviation");
-        (0..500).for_each(|_| _ = table.observe(0, 16, ms(32)));
+        (0..500).for_each(|_| _ = table.observe(0, 16, 0, ms(32)));
         assert!(table.predict(0, 16) > ms(31), "where it is usual it is");
     }
 
     #[test]
     fn sizes_that_were_not_seen_are_not_thought_cheaper_than_at_first() {
         let mut table = CostTable::linear(1, ms(1)).shared(1.5, 0.0);
-        (0..20_000).for_each(|_| _ = table.observe(0, 4, ms(4)));
+        (0..20_000).for_each(|_| _ = table.observe(0, 4, 0, ms(4)));
         assert!(near(table.predict(0, 4), ms(4)));
         assert!(near(table.predict(0, 64), ms(96)));
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::answers::Answers;
-use super::arrivals::{Arrivals, SLICE, SLICES};
+use super::arrivals::Arrivals;
 use super::core::{Class, Rules};
 use super::forecast::{self, Traffic};
 use crate::engine::cost::CostTable;
@@ -17,6 +17,10 @@ const USABLE: f64 = 0.8;
 const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
 /// Time over which predictions of the capacity are averaged: one replays four seconds, and those beside differ by a third.
 const MEMORY: Duration = Duration::from_secs(30);
+/// Full steps a second from which on a time counts whole in that mean, and the part of it that counts without any: what a moment told last
+/// must not outweigh the rest because nothing more is told, though it does in minutes.
+const TELLING: f64 = 10.0;
+const UNTOLD: f64 = 0.1;
 /// Shares of the capacity from which on the load is seen as [`Overload`], by step.
 const GIVES_WAY: [f64; 3] = [0.7, 0.8, 0.9];
 
@@ -77,6 +81,15 @@ impl Overload {
     }
 }
 
+/// A prediction.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    streams: f64,
+    at: Instant,
+    /// Steps that had been seen then.
+    seen: f64,
+}
+
 /// Streams in service and what is known of their load.
 #[derive(Debug)]
 pub struct Admission {
@@ -84,8 +97,8 @@ pub struct Admission {
     files: usize,
     arrivals: Vec<Arrivals>,
     answers: Answers,
-    /// Streams that are predicted to fit beside those in service, by context, as a running mean; and when that was last asked.
-    room: Vec<Option<(f64, Instant)>>,
+    /// Streams that are predicted to fit beside those in service, by context, as a running mean.
+    room: Vec<Option<Room>>,
     overload: Overload,
 }
 
@@ -193,32 +206,37 @@ impl Admission {
     /// As [`Admission::room`], by prediction alone, as a running mean.
     fn predicted(&mut self, context: usize, rules: &Rules, cost: &CostTable, now: Instant, age: Duration) -> f64 {
         let known = self.room.get(context).copied().flatten();
-        if let Some((room, at)) = known
-            && now.saturating_duration_since(at) < age
+        if let Some(room) = known
+            && now.saturating_duration_since(room.at) < age
         {
-            return room;
+            return room.streams;
         }
-        let predicted = self.predict(context, known.map(|(room, _)| room), rules, cost, now);
+        let predicted = self.predict(context, known.map(|room| room.streams), rules, cost, now);
         // The noise of some seconds neither refuses nor invites anybody.
-        let room = known.map_or(predicted, |(room, at)| {
-            let part = now.saturating_duration_since(at).as_secs_f64() / MEMORY.as_secs_f64();
-            room + part.min(1.0) * (predicted - room)
+        let streams = known.map_or(predicted, |room| {
+            let seconds = now.saturating_duration_since(room.at).as_secs_f64();
+            let told = ((cost.seen() - room.seen) / TELLING).min(seconds).max(UNTOLD * seconds);
+            room.streams + (told / MEMORY.as_secs_f64()).min(1.0) * (predicted - room.streams)
         });
         if let Some(cell) = self.room.get_mut(context) {
-            *cell = Some((room, now));
+            *cell = Some(Room {
+                streams,
+                at: now,
+                seen: cost.seen(),
+            });
         }
-        room
+        streams
     }
 
     /// A stream at `context` came, or left: it takes, or leaves, the same part of the room at every context.
     fn adjust(&mut self, context: usize, came: bool) {
-        let Some((own, _)) = self.room.get(context).copied().flatten() else {
+        let Some(own) = self.room.get(context).copied().flatten() else {
             return;
         };
-        let part = 1.0 / own.max(1.0);
-        for (room, _) in self.room.iter_mut().flatten() {
-            let streams = part * room.max(1.0);
-            *room += if came { -streams } else { streams };
+        let part = 1.0 / own.streams.max(1.0);
+        for room in self.room.iter_mut().flatten() {
+            let streams = part * room.streams.max(1.0);
+            room.streams += if came { -streams } else { streams };
         }
     }
 
@@ -240,7 +258,7 @@ impl Admission {
         let holds = |more: usize| {
             let slowdown = cost.slowdown(in_service + more);
             let mut traffic = measured.clone();
-            traffic.iter_mut().skip(context).take(1).for_each(|context| context.others += more);
+            traffic.iter_mut().skip(context).take(1).for_each(|context| context.more = more);
             (used + each * float(more)) * slowdown <= USABLE
                 && forecast::p99(&traffic, cost, slowdown, rules.max_batch, gap) <= rules.target(context)
         };
@@ -249,25 +267,14 @@ impl Admission {
         float(largest(whole(most), last.map_or(0, |room| whole(room.max(0.0))), holds))
     }
 
-    /// What is known of a context's load: its arrivals; and the streams that these do not account for, being new or silent, as others.
+    /// What is known of a context's load.
     fn traffic(&mut self, context: usize, rules: &Rules, now: Instant) -> Traffic {
-        let period = rules.period(context);
-        let slices = self
-            .arrivals
-            .get_mut(context)
-            .map(|arrivals| arrivals.slices(now))
-            .unwrap_or_default();
-        let live = self.live.get(context).copied().unwrap_or(0);
-        let chunks: f64 = slices.iter().map(|&count| f64::from(count)).sum();
-        let per_stream = SLICE.as_secs_f64() * float(SLICES) / period.as_secs_f64().max(1e-3);
-        let streams = chunks / per_stream;
-        // Arrivals of streams that have left count no more.
-        let scale = if streams > float(live) { float(live) / streams } else { 1.0 };
+        let arrivals = self.arrivals.get_mut(context);
         Traffic {
-            slices,
-            scale,
-            others: live.saturating_sub(whole(streams + 0.5)),
-            period,
+            slices: arrivals.map(|arrivals| arrivals.slices(now)).unwrap_or_default(),
+            streams: self.live.get(context).copied().unwrap_or(0),
+            more: 0,
+            period: rules.period(context),
         }
     }
 }

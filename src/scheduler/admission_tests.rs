@@ -74,12 +74,30 @@ fn slower_steps_shrink_the_estimate_for_all_sizes() {
     let mut admission = Admission::new(2, now);
     let before = admission.capacity(1, &rules, &cost, now);
     for _ in 0..2_000 {
-        cost.observe(1, 8, ms(10));
+        cost.observe(1, 8, 0, ms(10));
     }
     let soon = admission.capacity(1, &rules, &cost, now + ms(2_000));
     assert!(soon < before && soon > before * 7 / 10, "a mean over some seconds: {before} {soon}");
+    for _ in 0..2_000 {
+        cost.observe(1, 8, 0, ms(10));
+    }
     let after = admission.capacity(1, &rules, &cost, now + ms(60_000));
     assert!(after < before * 6 / 10, "{before} {after}");
+}
+
+#[test]
+fn a_bad_moment_before_the_engine_falls_idle_is_forgotten_slowly_and_believed_slowly() {
+    let (rules, mut cost, now) = (rules(), table(1.0, 0.5), Instant::now());
+    let mut admission = Admission::new(2, now);
+    let before = admission.capacity(1, &rules, &cost, now);
+    (0..2_000).for_each(|_| _ = cost.observe(1, 8, 0, ms(10)));
+    let at = |second: u64| now + ms(1_000 * second);
+    (1..=30).for_each(|second| _ = admission.capacity(1, &rules, &cost, at(second)));
+    let idle = admission.capacity(1, &rules, &cost, at(31));
+    assert!(idle > before * 9 / 10, "{before} {idle}");
+    (32..=900).for_each(|second| _ = admission.capacity(1, &rules, &cost, at(second)));
+    let later = admission.capacity(1, &rules, &cost, at(901));
+    assert!(later < before * 6 / 10, "{before} {later}");
 }
 
 /// Four seconds of a thousand answers each from `now` on, one of `of` slow; says when they are over.
@@ -98,7 +116,7 @@ fn nobody_is_let_in_while_answers_are_late_whatever_was_predicted() {
         admission.opened(Class::Live, 1);
         assert!(n < 20 && admission.check(Class::Live, 1, &rules, &cost, now).is_ok());
     }
-    let then = answer(&mut admission, 50, now);
+    let then = answer(&mut admission, 25, now);
     assert_eq!(admission.check(Class::Live, 1, &rules, &cost, then), Err(Refusal::NoCapacity));
     assert_eq!(admission.capacity(1, &rules, &cost, then), 19);
     let later = then + ms(17_000);
@@ -113,13 +131,13 @@ fn late_answers_among_many_streams_do_not_refuse_few() {
     let (rules, cost, now) = (rules(), table(1.0, 0.1), Instant::now());
     let mut admission = Admission::new(2, now);
     (0..60).for_each(|_| admission.opened(Class::Live, 1));
-    let then = answer(&mut admission, 50, now);
+    let then = answer(&mut admission, 25, now);
     assert_eq!(admission.check(Class::Live, 1, &rules, &cost, then), Err(Refusal::NoCapacity));
     (0..30).for_each(|_| admission.closed(Class::Live, 1));
     assert_eq!(
         fill(&mut admission, 1, &rules, &cost, then + ms(2_000)),
         29,
-        "one of a hundred fewer than were too many"
+        "less the share of late answers beyond what may be"
     );
 }
 
@@ -226,7 +244,7 @@ fn an_engine_that_was_crowded_and_is_idle_again_takes_streams() {
             admission.arrived(1, at);
             admission.answered(true, at + ms(150));
         }
-        cost.observe(1, 16, ms(20));
+        cost.observe(1, 16, 200, ms(20));
         let crowded = admission.check(Class::Live, 1, &rules, &cost, at + ms(200));
         assert!(chunk < 8 || crowded.is_err());
     }

@@ -289,8 +289,8 @@ impl Core {
 
     /// Books a finished step and says who gets what.
     pub fn completed(&mut self, batch: Batch, result: Option<Vec<Decoded>>, took: Duration, now: Instant) -> Completion {
-        let drifted = self.cost.observe(batch.context, batch.chunks.len(), took);
-        self.cost.note_streams(self.count(Class::Live), batch.chunks.len());
+        let live = self.count(Class::Live);
+        let drifted = self.cost.observe(batch.context, batch.chunks.len(), live, took);
         self.book(&batch, took);
         let mut results = result.map(Vec::into_iter);
         let mut deliveries = Vec::with_capacity(batch.chunks.len());

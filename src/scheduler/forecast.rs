@@ -21,10 +21,11 @@ const QUANTILE: f64 = 0.99;
 pub struct Traffic {
     /// Chunks that arrived in each slice of [`SLICE`] lately.
     pub slices: Vec<u32>,
-    /// How often each of them is counted; 1: as measured.
-    pub scale: f64,
-    /// Streams besides those, each with a chunk per `period` at a phase of its own.
-    pub others: usize,
+    /// Streams in service. Where more were sending, some have left and the chunks count less; where fewer were, the others, being new or
+    /// silent, have a chunk per `period` at a phase of their own.
+    pub streams: usize,
+    /// Streams to come, each with a chunk per `period` at a phase of its own.
+    pub more: usize,
     /// Audio time between two chunks of a stream.
     pub period: Duration,
 }
@@ -97,19 +98,27 @@ fn arrivals(traffic: &[Traffic]) -> Vec<(f64, usize, u32)> {
     let mut arrivals = Vec::new();
     for (context, traffic) in traffic.iter().enumerate() {
         let mut counts = vec![0_u32; length * ROUNDS];
+        let streams = float(traffic.streams);
+        let sending = sending(traffic);
         // What is left of a chunk after scaling goes to the next slices, so that the sum is right.
         let mut rest = 0.0;
-        for (count, measured) in counts.iter_mut().zip(traffic.slices.iter().cycle()) {
-            let scaled = f64::from(*measured) * traffic.scale + rest;
+        let measured = traffic.slices.iter().zip(&sending).cycle();
+        for (count, (measured, sending)) in counts.iter_mut().zip(measured) {
+            let scaled = f64::from(*measured) * (streams / sending.max(streams).max(1.0)) + rest;
             *count = whole(scaled);
             rest = scaled - f64::from(*count);
         }
+        let others: Vec<usize> = sending
+            .iter()
+            .map(|sending| traffic.more + place((streams - sending).max(0.0) + 0.5))
+            .collect();
         let period = traffic.period.as_secs_f64() / slice;
         if period > 0.0 {
-            for stream in 0..traffic.others {
+            for stream in 0..others.iter().copied().max().unwrap_or(0) {
                 let mut at = phase(stream) * period;
                 while let Some(count) = counts.get_mut(place(at)) {
-                    *count += 1;
+                    let there = others.get(place(at) % length.max(1)).is_some_and(|others| stream < *others);
+                    *count += u32::from(there);
                     at += period;
                 }
             }
@@ -120,6 +129,26 @@ fn arrivals(traffic: &[Traffic]) -> Vec<(f64, usize, u32)> {
     }
     arrivals.sort_by(|a, b| a.0.total_cmp(&b.0));
     arrivals
+}
+
+/// Streams that were sending at each slice: the chunks in a period around it.
+fn sending(traffic: &Traffic) -> Vec<f64> {
+    let length = traffic.slices.len();
+    let period = traffic.period.as_secs_f64() / SLICE.as_secs_f64();
+    let width = place(period).clamp(1, length.max(1));
+    let mut sum = 0_u32;
+    let before: Vec<u32> = std::iter::once(0)
+        .chain(traffic.slices.iter().map(|count| {
+            sum += count;
+            sum
+        }))
+        .collect();
+    let chunks = |n: usize| {
+        let from = n.saturating_sub(width / 2).min(length - width);
+        let until = |at: usize| before.get(at).copied().unwrap_or(0);
+        f64::from(until(from + width) - until(from))
+    };
+    (0..length).map(|n| chunks(n) * period / float(width)).collect()
 }
 
 /// Takes up to `most` chunks from the front.
@@ -189,6 +218,7 @@ fn whole(x: f64) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::engine::cost::BUCKETS;
@@ -204,19 +234,19 @@ mod tests {
     fn random(streams: usize) -> Vec<Traffic> {
         vec![Traffic {
             slices: vec![0; 400],
-            scale: 1.0,
-            others: streams,
+            streams,
+            more: 0,
             period: ms(320),
         }]
     }
 
-    fn crowded(streams: u32) -> Vec<Traffic> {
+    fn crowded(chunks: u32, streams: usize) -> Vec<Traffic> {
         let mut slices = vec![0; 384];
-        slices.iter_mut().step_by(32).for_each(|count| *count = streams);
+        slices.iter_mut().step_by(32).for_each(|count| *count = chunks);
         vec![Traffic {
             slices,
-            scale: 1.0,
-            others: 0,
+            streams,
+            more: 0,
             period: ms(320),
         }]
     }
@@ -232,9 +262,9 @@ mod tests {
     #[test]
     fn streams_that_send_together_wait_for_each_other() {
         let cost = table(2.0, 1.0);
-        assert_eq!(p99(&crowded(50), &cost, 1.0, 64, Duration::ZERO).as_micros(), 52_000);
+        assert_eq!(p99(&crowded(50, 50), &cost, 1.0, 64, Duration::ZERO).as_micros(), 52_000);
         // 128 in two steps of 66 ms.
-        assert_eq!(p99(&crowded(128), &cost, 1.0, 64, Duration::ZERO).as_micros(), 132_000);
+        assert_eq!(p99(&crowded(128, 128), &cost, 1.0, 64, Duration::ZERO).as_micros(), 132_000);
         let spread = p99(&random(50), &cost, 1.0, 64, Duration::ZERO);
         assert!(spread < ms(26), "{spread:?}");
     }
@@ -252,9 +282,9 @@ mod tests {
         let mut cost = table(0.0, 1.0);
         for _ in 0..20 {
             for _ in 0..20 {
-                cost.observe(0, 4, ms(4));
+                cost.observe(0, 4, 0, ms(4));
             }
-            cost.observe(0, 4, ms(40));
+            cost.observe(0, 4, 0, ms(40));
         }
         let calm = p99(&random(100), &table(0.0, 1.0), 1.0, 64, Duration::ZERO);
         let rough = p99(&random(100), &cost, 1.0, 64, Duration::ZERO);
@@ -262,18 +292,35 @@ mod tests {
     }
 
     #[test]
-    fn scaling_keeps_the_sum_and_the_crowd() {
-        let mut traffic = crowded(10);
-        traffic.iter_mut().for_each(|context| context.scale = 2.55);
+    fn chunks_of_streams_that_left_count_less_and_keep_their_crowd() {
+        let traffic = crowded(20, 9);
         let all: u32 = arrivals(&traffic).iter().map(|&(_, _, count)| count).sum();
-        assert_eq!(all, 24 * 51 / 2);
-        assert!(p99(&traffic, &table(0.0, 1.0), 1.0, 64, Duration::ZERO) >= ms(25));
+        assert_eq!(all, 24 * 9);
+        assert_eq!(p99(&traffic, &table(0.0, 1.0), 1.0, 64, Duration::ZERO), ms(9));
+    }
+
+    #[test]
+    fn streams_that_came_one_after_the_other_are_no_more_than_they_are() {
+        // A stream more about every 40 ms for four seconds, at all phases.
+        let mut coming = random(100);
+        for stream in 0..100 {
+            let slices = coming[0].slices.iter_mut().skip(4 * stream + stream / 8 % 4).step_by(32);
+            slices.for_each(|count| *count += 1);
+        }
+        let all: u32 = arrivals(&coming).iter().map(|&(_, _, count)| count).sum();
+        assert!(all.abs_diff(2_500) < 50, "{all}");
+        let cost = table(2.0, 1.0);
+        let (coming, there) = (
+            p99(&coming, &cost, 1.0, 64, Duration::ZERO),
+            p99(&random(100), &cost, 1.0, 64, Duration::ZERO),
+        );
+        assert!(coming < there * 11 / 10 && coming > there * 7 / 10, "{coming:?} {there:?}");
     }
 
     #[test]
     fn contexts_are_served_in_the_order_of_arrival() {
-        let mut traffic = crowded(10);
-        traffic.extend(crowded(10));
+        let mut traffic = crowded(10, 10);
+        traffic.extend(crowded(10, 10));
         assert_eq!(p99(&traffic, &table(0.0, 1.0), 1.0, 64, Duration::ZERO).as_micros(), 20_000);
     }
 }
