@@ -15,6 +15,10 @@ use super::rules::{Found, Said};
 const STREET: usize = 6;
 /// Words of a place behind a street, before its code.
 const PLACE: usize = 5;
+/// Letters and digits of the shortest code of post.
+const POSTCODE: usize = 4;
+/// Words of a town that is not known.
+const TOWN: usize = 3;
 /// Words behind "my address is" that may be those of a street.
 const ANNOUNCED: usize = 12;
 /// Words of a street without a kind.
@@ -40,6 +44,8 @@ const PHRASES: [(&str, &[&str]); 11] = [
             "shop",
             "site",
             "street",
+            "new one",
+            "old one",
         ],
     ),
     ("it's", &["address"]),
@@ -98,6 +104,8 @@ const PHRASES: [(&str, &[&str]); 11] = [
             "going",
             "come",
             "come out",
+            "coming",
+            "coming out",
             "bring it",
             "drive",
             "engineer",
@@ -119,6 +127,8 @@ pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
         found.extend(post_box(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(named(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(announced(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
+        found.extend(sector(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
+        found.extend(town(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(birthplace(said, at).map(|words| Found::of_words(LOCATION_ADDRESS, words)));
         found.extend(code(said, at));
     }
@@ -161,6 +171,7 @@ pub(super) fn street(said: &Said<'_>, index: usize) -> Option<Range<usize>> {
     // "Seventeen b".
     let has_letter = matches!(said.word(run.words.end), "a" | "b" | "c" | "d" | "e" | "f");
     let number = run.words.end + usize::from(has_letter);
+    let number = number + usize::from(FILLERS.has(said.word(number)));
     let before = run.words.start.checked_sub(1).map_or("", |before| said.word(before));
     // "It's one fifteen washington view".
     let kind = (number + 1..number + UNNAMED).find(|at| RARE_STREETS.has(said.word(*at)));
@@ -269,12 +280,12 @@ fn with_suite(said: &Said<'_>, mut end: usize) -> usize {
 fn with_place(said: &Said<'_>, end: usize) -> usize {
     let is_part = |at: &usize| {
         let word = said.word(*at);
-        is_word(word) && (!stops(word) || word == "in" || PLACES_BEFORE.has(word)) && !said.is_numeral(*at)
+        is_word(word) && (!stops(word) || word == "in" || PLACES_BEFORE.has(word) || FILLERS.has(word)) && !said.is_numeral(*at)
     };
     let words = (end..end + PLACE).take_while(is_part).count();
     for at in end..=end + words {
         let code = said.spelled_at(at).filter(|code| code.words.start == at);
-        if let Some(code) = code.filter(|code| code.text.chars().count() >= 5 && code.text.chars().any(|c| c.is_ascii_digit())) {
+        if let Some(code) = code.filter(|code| code.text.chars().count() >= POSTCODE && code.text.chars().any(|c| c.is_ascii_digit())) {
             return code.words.end;
         }
     }
@@ -284,8 +295,16 @@ fn with_place(said: &Said<'_>, end: usize) -> usize {
     let between = (end..last).all(|at| said.word(at) != "in");
     let last = if between { last } else { end };
     // A town that is not known.
-    let is_town = last == end && is_unusual(said.word(end)) && !said.is_numeral(end);
-    last + usize::from(is_town)
+    let is_in = usize::from(said.word(end) == "in");
+    let is_town = |at: usize| (is_unusual(said.word(at)) || PLACES.has(said.word(at))) && !said.is_numeral(at);
+    // "Indiranagar bengaluru", "cape town", "orlando west soweto".
+    let is_part = |at: &usize| is_town(*at) || *at > end && matches!(said.word(*at), "town" | "city" | "north" | "south" | "east" | "west");
+    let from = if last == end { end + is_in } else { last };
+    let more = (from..from + TOWN).take_while(is_part).count();
+    let last = if more > 0 { from + more } else { last };
+    // "Kinsale county cork".
+    let is_county = last > end && said.word(last) == "county" && is_town(last + 1);
+    last + 2 * usize::from(is_county)
 }
 
 /// "P o box four five two".
@@ -361,6 +380,23 @@ fn announced(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
         }
     }
     found.map(|end| from..with_place(said, with_suite(said, end)))
+}
+
+/// "House number two three one sector fifteen gurgaon".
+fn sector(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
+    let run = said.run_at(at + 1).filter(|run| run.words.start == at + 1)?;
+    let is_part = matches!(said.word(at), "sector" | "phase") && at > 0 && (said.is_numeral(at - 1) || is_announced(said, at));
+    is_part.then(|| at..with_place(said, run.words.end))
+}
+
+/// "And the city is columbus ohio".
+fn town(said: &Said<'_>, at: usize) -> Option<Range<usize>> {
+    let is_announced = ["city is", "city's", "town is", "town's", "village is"]
+        .iter()
+        .any(|phrase| said.ends_with(at, phrase));
+    let is_place = |at: &usize| PLACES.has(said.word(*at)) || PLACES_BEFORE.has(said.word(*at)) || is_unusual(said.word(*at));
+    let count = (at..at + PLACE).take_while(is_place).count();
+    (is_announced && count > 0).then_some(at..at + count)
 }
 
 /// "My place of birth is".

@@ -12,7 +12,7 @@ const NAME_ON: usize = 6;
 
 /// Phrases behind which nothing but a name comes.
 static CERTAIN: Phrases = phrases!(
-    "my name is;my name's;name is;name's;name was;name's is;first name;first name is;first name's;last name;last name is;last name's;\
+    "my name is;my name's;name from;changed my name to;changed her name to;changed his name to;name is;name's;name was;name's is;first name;first name is;first name's;last name;last name is;last name's;\
      surname;surname is;surname's;second name;second name is;second name's;middle name;middle name is;middle name's;full name;\
      full name is;family name;family name is;given name;given name is;forename;forename is;middle initial;middle initial is;\
      maiden name;maiden name is;maiden name was;married name;married name is;birth name;birth name is;nickname is;nickname's;\
@@ -41,7 +41,7 @@ static POSSIBLE: Phrases = phrases!(
      try;invite;include;his is;hers is;mine is;theirs is;it's for;this is for;reach;ring;phone;me and;is calling;'s calling;\
      should be;must be;would be;might be;could be;may be;will be;says;said;officer;captain;sergeant;judge;inspector;detective;nurse;\
      reverend;madam;sir;uncle;auntie;aunt;constable;corporal;lieutenant;major;colonel;pastor;rabbi;imam;bishop;councillor;lady;lord;\
-     dame;barrelled"
+     dame;barrelled;patient is;passenger is;guest is;tenant is;policyholder is;account holder is;claimant is;driver is"
 );
 
 /// What one says before the name of whom one speaks with.

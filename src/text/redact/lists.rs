@@ -231,7 +231,7 @@ pub(super) static REMARKS: List = list!(
      going done there thank thanks you followed by comma dash hyphen space slash dot point well like just second sec bear with try \
      once more say repeat still here year month day uh-huh mm-hmm have did get are were what which digits numbers number group set \
      blah check rest ends end starts said say oops whoops cool lovely brilliant excellent now read reading last first part finally \
-     lastly listening typing writing noted gotcha understood heard"
+     lastly listening typing writing noted gotcha understood heard pardon"
 );
 
 /// Words behind a phrase that say that an amount or a time follows, not a number of the thing.
@@ -248,7 +248,7 @@ pub(super) static PERISHABLE: List = list!(
 );
 
 pub(super) static STREETS: List = list!(
-    "alley avenue ave boulevard blvd circle close court crescent drive highway hill lane loop parkway pike place plaza road route square \
+    "alley nagar marg colony enclave vihar avenue ave boulevard blvd circle close court crescent drive highway hill lane loop parkway pike place plaza road route square \
      street terrace trail walk way broadway mews grove gardens turnpike"
 );
 

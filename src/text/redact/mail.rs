@@ -57,6 +57,26 @@ const COMPANIES: [&str; 13] = [
 /// Words within a mailbox, between others of it.
 static ASIDES: List = list!("with a an and that's the then in no or not");
 
+/// Top levels of countries, letter by letter.
+const SPELLED_LEVELS: [(&str, &str); 16] = [
+    ("a", "u"),
+    ("c", "a"),
+    ("c", "h"),
+    ("d", "e"),
+    ("e", "s"),
+    ("e", "u"),
+    ("f", "r"),
+    ("i", "e"),
+    ("i", "n"),
+    ("i", "t"),
+    ("n", "l"),
+    ("n", "z"),
+    ("s", "g"),
+    ("u", "k"),
+    ("u", "s"),
+    ("z", "a"),
+];
+
 /// Words that are not between the "at" and the last word of a host.
 static NO_HOST: List = list!("and but try visit go see i we you because on or to from at my");
 
@@ -104,13 +124,23 @@ fn is_dot(said: &Said<'_>, at: usize) -> bool {
     said.word(at) == "dot" || matches!(said.word(at), "point" | "period") && is_plain()
 }
 
+/// Where the top level ends that begins at an index: "com", "c a".
+fn top_level(said: &Said<'_>, at: usize) -> Option<usize> {
+    let is_spelled = SPELLED_LEVELS.contains(&(said.word(at), said.word(at + 1))) && said.word(at + 2).chars().count() != 1;
+    if is_spelled {
+        Some(at + 2)
+    } else {
+        TOP_LEVELS.has(said.word(at)).then_some(at + 1)
+    }
+}
+
 /// An e-mail or web address whose last "dot" stands at an index.
 fn mail_or_site(said: &Said<'_>, at: usize) -> Option<(Label, Range<usize>)> {
     let next = at + 1 + usize::from(FILLERS.has(said.word(at + 1)));
-    if !is_dot(said, at) || !TOP_LEVELS.has(said.word(next)) || is_dot(said, next + 1) && TOP_LEVELS.has(said.word(next + 2)) {
+    let mut end = top_level(said, next).filter(|_| is_dot(said, at))?;
+    if is_dot(said, end) && top_level(said, end + 1).is_some() {
         return None;
     }
-    let mut end = next + 1;
     let start = host(said, at)?;
     if let Some(sign) = sign_before(said, start) {
         return Some((EMAIL_ADDRESS, mailbox(said, sign)..end));
@@ -238,7 +268,9 @@ fn mailbox(said: &Said<'_>, at: usize) -> usize {
         let word = said.word(before);
         let joins = SIGNS.has(said.word(before.saturating_sub(1))) && before > 0 || start < at && SIGNS.has(said.word(start));
         let is_box = start == at && matches!(word, "hello" | "hi" | "contact" | "mail") || word == "no" && said.word(start) == "reply";
-        if !NO_MAILBOX.has(word) || joins || is_box {
+        // "Mike t uh at outlook dot com".
+        let hesitates = FILLERS.has(word) && before.checked_sub(1).is_some_and(|at| !NO_MAILBOX.has(said.word(at)));
+        if !NO_MAILBOX.has(word) || joins || is_box || hesitates {
             start = before;
         } else if let Some(aside) = aside(said, start) {
             start = aside;
@@ -246,7 +278,15 @@ fn mailbox(said: &Said<'_>, at: usize) -> usize {
             break;
         }
     }
-    start
+    // "My email's the old mill at …".
+    let the = start.checked_sub(1).filter(|the| said.word(*the) == "the");
+    let is_announced = |the: &usize| {
+        matches!(
+            said.word(the.saturating_sub(1)),
+            "is" | "it's" | "email's" | "e-mail's" | "mail's" | "address's"
+        )
+    };
+    the.filter(is_announced).unwrap_or(start)
 }
 
 /// The beginning of an aside that ends at an index, if a part of a mailbox stands before it: "with a", "nine to five", "that's".

@@ -12,8 +12,10 @@ use super::ordinary::is_ordinary;
 use super::people::{FIRST, LAST, NO_NAMES, RARE, is_known};
 use super::rules::{Found, Said};
 
-/// Words of a name, particles not counted.
+/// Words of a name, particles not counted; one more that is nothing but a name belongs to it.
 const NAME_WORDS: usize = 3;
+/// Words between a name and another, behind "or".
+const BETWEEN: usize = 2;
 /// Words between a name and how it is spelled.
 const SPELLED_BEHIND: usize = 4;
 /// Letters in a row that nothing announced and that are no abbreviation.
@@ -37,9 +39,10 @@ pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut until = 0;
     for at in 0..said.words.len() {
-        // "Edda and torvald".
-        let is_next = until > 0 && at == until + 1 && said.word(until) == "and" && is_unusual(said.word(at));
-        if is_next && let Some(words) = words_of(said, at, false) {
+        if until > 0
+            && is_next(said, until, at)
+            && let Some(words) = words_of(said, at, false)
+        {
             until = words.end;
             found.push(Found::of_words(NAME, words));
             continue;
@@ -60,6 +63,19 @@ pub(super) fn find(said: &Said<'_>) -> Vec<Found> {
         }
     }
     found
+}
+
+/// Whether a word stands beside the name before it: "edda and torvald", "harrison or maybe harris", "mcallister not mcpherson".
+fn is_next(said: &Said<'_>, end: usize, at: usize) -> bool {
+    let is_between =
+        |at: usize| FILLERS.has(said.word(at)) || matches!(said.word(at), "maybe" | "perhaps" | "is" | "was" | "it" | "possibly");
+    let is_name = is_unusual(said.word(at)) || is_known(said.word(at));
+    match said.word(end) {
+        "and" => at == end + 1 && is_unusual(said.word(at)),
+        "or" | "not" | "so" => (end + 1..=end + BETWEEN + 1).contains(&at) && (end + 1..at).all(is_between) && is_name,
+        "to" => at == end + 1 && is_name && (end.saturating_sub(NAME_WORDS)..end).any(|at| said.ends_with(at, "name from")),
+        _ => false,
+    }
 }
 
 /// Whether it is written with letters only.
@@ -162,7 +178,7 @@ fn words_of(said: &Said<'_>, from: usize, certain: bool) -> Option<Range<usize>>
         !is_verb(at) && (is_sure || !is_ordinary(said.word(at)) || is_closed(said.word(at + 1)) || is_particle(at) || is_particle(at + 1))
     };
     let (mut at, mut end, mut count) = (from, from, 0);
-    while count < NAME_WORDS {
+    while count < NAME_WORDS || count == NAME_WORDS && certain && (is_known(said.word(at)) || is_unusual(said.word(at))) {
         let word = said.word(at);
         let is_particle = PARTICLES.contains(&word);
         let is_filler = count > 0 && FILLERS.has(word) && is_name(at + 1);

@@ -42,7 +42,7 @@ const fn letters(label: Label, digits: Range<usize>, phrases: &'static str) -> T
 /// What says that a code is meant, but not which.
 pub(super) const CODE: &str = "code";
 
-pub(super) static TRIGGERS: [Trigger; 25] = [
+pub(super) static TRIGGERS: [Trigger; 26] = [
     digits(
         CVV,
         3..5,
@@ -61,7 +61,7 @@ pub(super) static TRIGGERS: [Trigger; 25] = [
         1..9,
         "expires;expire;expiring;expiration;expiration date;expiry;expiry date;expiry month;expiry year;expires end;exp;exp date;\
          expired;valid;valid through;valid thru;valid until;valid till;valid to;valid from;good through;good thru;good until;\
-         good till;good to;good up to;valid up to;runs out;runs until;runs till;runs to;runs through;lasts until;lasts till;up in;\
+         good till;good to;good up to;valid up to;runs out;card run out;card running out;runs until;runs till;runs to;runs through;lasts until;lasts till;up in;\
          thru date;not expired;expires next;month and year;date's;card date;end date;start date;issue date;date on the card;\
          date on the front;date on it",
     ),
@@ -72,8 +72,13 @@ pub(super) static TRIGGERS: [Trigger; 25] = [
         "card;cards;credit card;debit card;bank card;payment card;charge card;credit;debit;visa;visa debit;visa electron;mastercard;\
          master card;amex;american express;discover;diners;diners club;maestro;barclaycard;barclay card;capital one;j c b;jcb;\
          unionpay;union pay;card ending in;card details;number on the front;across the front;sixteen digits;sixteen digit;\
-         fifteen digits;fifteen digit;long number;one that ends in;which ends in;one ending in;one ending;one that ends with;\
+         fifteen digits;fifteen digit;long number;one that ends in;which ends in;one ending in;one ending;another ending in;another ending;other ending;other ends in;other one ends in;one that ends with;\
          long card number;p a n;sixteen numbers;first six digits;first four digits;first eight digits",
+    ),
+    digits(
+        CREDIT_CARD,
+        4..5,
+        "last four digits please;last four please;last four numbers please",
     ),
     digits(
         SSN,
@@ -86,7 +91,7 @@ pub(super) static TRIGGERS: [Trigger; 25] = [
     letters(
         SSN,
         2..12,
-        "national insurance;nat insurance;nat ins;n i number;ni number;n i;nino;national id;national i d;national identity;\
+        "pan card;pan number;my pan;aadhaar;aadhaar card;aadhar;aadhar card;national insurance;nat insurance;nat ins;n i number;ni number;n i;nino;national id;national i d;national identity;\
      national identification;personal identity;unique taxpayer reference;u t r",
     ),
     digits(

@@ -9,7 +9,8 @@ use super::addresses;
 use super::announced::{self, Announcement, Hit, Size};
 use super::cards;
 use super::labels::{
-    CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, LOCATION_ADDRESS, LOCATION_ZIP, Label, NUMERICAL_PII, PASSWORD, PHONE_NUMBER, SSN,
+    ACCOUNT_NUMBER, CREDIT_CARD, CREDIT_CARD_EXPIRATION, CVV, DOB, HEALTHCARE_NUMBER, LOCATION_ADDRESS, LOCATION_ZIP, Label, NUMERICAL_PII,
+    PASSWORD, PHONE_NUMBER, SSN,
 };
 use super::lists::{ALPHABET, FILLERS, REMARKS};
 use super::mail;
@@ -33,6 +34,10 @@ pub(super) const ARMED: usize = 30;
 /// Words on either side of a run that may be one code with it; hours may be spelled without an end.
 const SPELLED: usize = 64;
 
+/// Words between "last four" and what they are of.
+const LAST_FOUR: usize = 6;
+/// Words before a number that say that it takes the place of another.
+const PUT_RIGHT: usize = 2;
 /// Words at the end of an interim that may be spelled and go on.
 const OPEN: usize = 64;
 /// Words of "as in".
@@ -249,7 +254,11 @@ impl<'a> Said<'a> {
             said(code.start).or_else(|| said(run.words.start)).map(|it| (it, By::Before))
         };
         let behind = || self.said_behind(index, &code, size).map(|it| (it, By::Behind));
-        let said = before().or_else(behind);
+        let said = self
+            .last_four(from..code.start, size)
+            .map(|it| (it, By::Before))
+            .or_else(before)
+            .or_else(behind);
         // "The code … is on the back".
         let is_code = said.as_ref().is_some_and(|(said, by)| said.is_code && *by == By::Before);
         let said = if is_code { behind().or(said) } else { said };
@@ -258,8 +267,9 @@ impl<'a> Said<'a> {
             let code = self.with_word(&said, start)..code.end;
             let words = if said.trigger.letters { code } else { run.words.clone() };
             let mut known = number(words, said.trigger.label, by);
-            // Nine digits are no part of a card.
-            let is_ssn = said.trigger.label == Some(CREDIT_CARD) && size.digits == 9;
+            // Nine digits are no part of a card, and "last four digits please" does not say of what.
+            let may_be_ssn = size.digits == 9 || said.trigger.digits == (4..5);
+            let is_ssn = said.trigger.label == Some(CREDIT_CARD) && may_be_ssn;
             known.found.also = said.also.or(is_ssn.then_some(SSN));
             known.trigger = Some(said.trigger);
             known.is_code = said.is_code;
@@ -268,7 +278,8 @@ impl<'a> Said<'a> {
         }
         let label = self.goes_on(run, size).or_else(|| self.shape(run, &code));
         let mut plain = number(run.words.clone(), label, By::Form);
-        let is_code = |text: &str| label == Some(NUMERICAL_PII) || addresses::shape(text) == label;
+        let has_letters = label.is_some_and(|label| [NUMERICAL_PII, ACCOUNT_NUMBER, HEALTHCARE_NUMBER].contains(&label));
+        let is_code = |text: &str| has_letters || addresses::shape(text) == label;
         let by_letters = self
             .spelled_at(run.words.start)
             .is_some_and(|spelled| spelled.letters() > 0 && is_code(&spelled.text));
@@ -278,6 +289,25 @@ impl<'a> Said<'a> {
         let is_cardinal = || size.digits < 8 && numerals::is_cardinal(self.words, run);
         plain.found.counts = label.is_none() && (is_cardinal() || self.is_year(run) || self.is_time(run));
         Some(plain)
+    }
+
+    /// "The last four of the social, not your phone number": what they are of is said right behind "last four".
+    fn last_four(&self, before: Range<usize>, size: Size) -> Option<Announcement> {
+        let last = before
+            .clone()
+            .rev()
+            .find(|at| self.ends_with(*at, "last four"))
+            .filter(|_| size.digits == 4)?;
+        let first = self.hits.partition_point(|hit| hit.words.end <= last);
+        let near = self.hits.get(first..).unwrap_or_default().iter();
+        let mut near = near.take_while(|hit| hit.words.start <= last + LAST_FOUR && hit.words.end <= before.end);
+        let hit = near.find(|hit| hit.trigger.label.is_some_and(|label| [CREDIT_CARD, SSN].contains(&label)))?;
+        Some(Announcement {
+            trigger: hit.trigger,
+            also: None,
+            end: hit.words.end,
+            is_code: false,
+        })
     }
 
     /// "C v two", "three digit code".
@@ -334,10 +364,23 @@ impl<'a> Said<'a> {
         match said.trigger.label? {
             // Behind the number of a card comes its date.
             CREDIT_CARD if run.is_date => Some(CREDIT_CARD_EXPIRATION),
+            label @ (CVV | CREDIT_CARD_EXPIRATION) if self.is_put_right(run) => Some(label),
+            DOB if size.digits == 4 && self.ends_with(run.words.start, "year") => Some(DOB),
             CVV | CREDIT_CARD_EXPIRATION | DOB | LOCATION_ZIP | LOCATION_ADDRESS => None,
             PASSWORD if said.is_code => None,
             label => Some(label),
         }
+    }
+
+    /// "It could be four one eight", "it's now oh three thirty one".
+    fn is_put_right(&self, run: &Run) -> bool {
+        let near = run.words.start.saturating_sub(PUT_RIGHT)..run.words.start;
+        near.into_iter().any(|at| {
+            matches!(
+                self.word(at),
+                "be" | "maybe" | "or" | "now" | "actually" | "no" | "sorry" | "wait" | "not"
+            )
+        })
     }
 
     /// "… is my card number", "… visa".

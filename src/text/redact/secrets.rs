@@ -38,7 +38,10 @@ static SIGNS_IN: Phrases = phrases!(
 );
 
 /// What sets a password of which was spoken before.
-static SETS: Phrases = phrases!("set it to;changed it to;change it to;reset it to;set it as;made it");
+static SETS: Phrases = phrases!(
+    "set the password to;set my password to;set a password of;changed the password to;changed my password to;reset my password to;\
+     password set to;password's set to;set it to;changed it to;change it to;reset it to;set it as;made it"
+);
 
 /// What stands between a phrase and what it announces, the longest first.
 const COPULAS: [&str; 16] = [
@@ -159,7 +162,7 @@ fn announced(said: &Said<'_>, at: usize) -> Option<(Label, Announced)> {
     };
     if ends(&ANSWERS) {
         Some((PASSWORD, Announced::Sentence))
-    } else if ends(&PASSWORDS) || near(&["password", "passcode"]) || SETS.end_at(said, at) && has_password() {
+    } else if ends(&PASSWORDS) || near(&["password", "passcode", "memorable"]) || SETS.end_at(said, at) && has_password() {
         Some((PASSWORD, Announced::Certain))
     } else if ends(&USERS) {
         Some((USERNAME, Announced::Certain))

@@ -2,11 +2,21 @@
 
 use std::ops::Range;
 
-use super::lists::{ALPHABET, FILLERS};
+use super::lists::{ALPHABET, FILLERS, List, list};
 use super::numerals::{self, Run};
 
 /// Words between two letters.
 const BETWEEN: usize = 2;
+/// Letters in a row of which an "i" behind them is one more, unless one speaks of oneself.
+const LETTERS: usize = 4;
+/// Words behind "i".
+static SAID_OF_ONESELF: List = list!(
+    "am was have had will would want wanted need needed think thought do don't did didn't can can't cannot could couldn't live lived know \
+     knew believe mean meant said say just guess got get also really never always still only used see saw spell spelled work worked \
+     call called paid pay ordered understand hope wonder suppose like liked love might should spoke moved changed lost put gave went go \
+     haven't hadn't won't wouldn't isn't wasn't told tell ask asked bought sent send received made make take took wrote use found \
+     find feel felt apologize apologise assume actually currently"
+);
 /// Digits behind an "a" from which on it is a letter.
 const LONG: usize = 5;
 /// Words that are spelled as one; hours may be spelled without an end.
@@ -165,7 +175,9 @@ fn trimmed(words: &[&str], mut spelled: Spelled) -> Option<Spelled> {
     );
     let before = word(end.saturating_sub(2));
     let is_mailbox = next == "at" && end - start > 3;
-    let is_word = last == "i" && !next.is_empty() && !is_mailbox || last == "a" && !is_closed && before != "a";
+    // "C h i d i and", and not "a b c i want".
+    let is_said = end - start < LETTERS || SAID_OF_ONESELF.has(next);
+    let is_word = last == "i" && !next.is_empty() && !is_mailbox && is_said || last == "a" && !is_closed && before != "a";
     if is_word && end - start > 1 && !matches!(before, "double" | "capital") {
         spelled.text.pop();
         spelled.words.end -= 1;

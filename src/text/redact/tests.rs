@@ -118,13 +118,13 @@ fn of_what_callers_say_at_least_98_in_100_is_redacted_and_false_alarms_are_liste
 }
 
 #[test]
-fn of_forms_that_the_rules_were_not_made_for_nine_in_ten_are_redacted() {
+fn of_forms_that_the_rules_were_not_made_for_19_in_20_are_redacted() {
     let forms = forms(UNSEEN);
     assert!(forms.len() >= 250, "{}", forms.len());
     let missed = |form: &&Form| !leaked(form, &whole(&redaction(&[&form.option]), &form.words)).is_empty();
     let missed = forms.iter().filter(missed).count();
     println!("{} forms, {missed} missed", forms.len());
-    assert!(missed * 10 <= forms.len(), "{missed} of {}", forms.len());
+    assert!(missed * 20 <= forms.len(), "{missed} of {}", forms.len());
 }
 
 #[test]
