@@ -295,13 +295,11 @@ fn with_place(said: &Said<'_>, end: usize) -> usize {
     let between = (end..last).all(|at| said.word(at) != "in");
     let last = if between { last } else { end };
     // A town that is not known.
-    let is_in = usize::from(said.word(end) == "in");
     let is_town = |at: usize| (is_unusual(said.word(at)) || PLACES.has(said.word(at))) && !said.is_numeral(at);
     // "Indiranagar bengaluru", "cape town", "orlando west soweto".
     let is_part = |at: &usize| is_town(*at) || *at > end && matches!(said.word(*at), "town" | "city" | "north" | "south" | "east" | "west");
-    let from = if last == end { end + is_in } else { last };
-    let more = (from..from + TOWN).take_while(is_part).count();
-    let last = if more > 0 { from + more } else { last };
+    let more = (last..last + TOWN).take_while(is_part).count();
+    let last = last + more;
     // "Kinsale county cork".
     let is_county = last > end && said.word(last) == "county" && is_town(last + 1);
     last + 2 * usize::from(is_county)
