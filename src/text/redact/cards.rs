@@ -28,10 +28,6 @@ const AFAR: usize = 5;
 const MORE: usize = 8;
 /// Words between the parts of a date.
 const BEHIND_DATE: usize = 4;
-/// Words between a number and the same again.
-const ECHO: usize = 12;
-/// Words between the parts of a number of which the last is announced.
-const PARTS: usize = 16;
 /// Words between the parts of a number that is announced behind them.
 const BEFORE: usize = 10;
 
@@ -39,8 +35,7 @@ const BEFORE: usize = 10;
 pub(super) fn find(said: &Said<'_>, numbers: &mut [Number]) {
     loose(said, numbers);
     carry(said, numbers);
-    carry_back(said, numbers);
-    echoed(numbers);
+    carry_back(numbers);
 }
 
 /// Cards in groups with any words between.
@@ -287,7 +282,7 @@ fn carry(said: &Said<'_>, numbers: &mut [Number]) {
 }
 
 /// What the parts before a part are of which is said behind it what it is: "six one two … four three … eight eight oh nine is my social".
-fn carry_back(said: &Said<'_>, numbers: &mut [Number]) {
+fn carry_back(numbers: &mut [Number]) {
     // What the number behind is, where it begins, and its digits.
     let mut next: Option<(Label, usize, usize)> = None;
     for number in numbers.iter_mut().rev().filter(|number| number.by != By::Unit) {
@@ -300,35 +295,8 @@ fn carry_back(said: &Said<'_>, numbers: &mut [Number]) {
         let label = number
             .found
             .label
-            .filter(|label| full(label) > 0 && (near.is_some() || number.by == By::Behind || is_last_part(said, number)));
+            .filter(|label| full(label) > 0 && (near.is_some() || number.by == By::Behind));
         next = label.map(|label| (label, number.found.words.start, digits + near.map_or(0, |(_, _, behind)| behind)));
-    }
-}
-
-/// "The first three are … the middle two are … and the last four are …".
-fn is_last_part(said: &Said<'_>, number: &Number) -> bool {
-    let start = number.found.words.start;
-    let parts = start.saturating_sub(PARTS)..start;
-    number.found.label == Some(SSN) && is_end(said, start) && parts.into_iter().any(|at| matches!(said.word(at), "middle" | "next"))
-}
-
-/// The same again, and not announced again: "pardon three four eight".
-fn echoed(numbers: &mut [Number]) {
-    let mut last: Option<(Label, usize, String)> = None;
-    for number in numbers
-        .iter_mut()
-        .filter(|number| number.by != By::Unit && number.found.digits.len() > 2)
-    {
-        let is_free = number.by == By::Form && number.found.label.is_none() && !number.found.counts;
-        let near = last
-            .as_ref()
-            .filter(|(_, end, _)| number.found.words.start.saturating_sub(*end) <= ECHO);
-        if let Some((label, ..)) = near.filter(|(_, _, digits)| is_free && *digits == number.found.digits) {
-            number.found.label = Some(*label);
-        }
-        if let Some(label) = number.found.label {
-            last = Some((label, number.found.words.end, number.found.digits.clone()));
-        }
     }
 }
 
