@@ -15,8 +15,11 @@ use crate::engine::cost::CostTable;
 const USABLE: f64 = 0.8;
 /// How old a prediction may be; one that would refuse somebody must be younger.
 const FRESH: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(50)];
-/// Time over which predictions of the capacity are averaged: one replays four seconds, and those beside differ by a third.
-const MEMORY: Duration = Duration::from_secs(30);
+/// Time over which predictions of the capacity are averaged: one replays four seconds, and those beside differ by a third. A shared machine
+/// has bad half minutes, too, and refusing everybody until somebody's load tells better would make them last.
+const MEMORY: Duration = Duration::from_secs(120);
+/// For so long the first prediction, made before anything is known, counts in that average.
+const FIRST: Duration = Duration::from_secs(30);
 /// Full steps a second from which on a time counts whole in that mean, and the part of it that counts without any: what a moment told last
 /// must not outweigh the rest because nothing more is told, though it does in minutes.
 const TELLING: f64 = 10.0;
@@ -88,6 +91,8 @@ struct Room {
     at: Instant,
     /// Steps that had been seen then.
     seen: f64,
+    /// Seconds over which it is an average.
+    over: f64,
 }
 
 /// Streams in service and what is known of their load.
@@ -213,16 +218,18 @@ impl Admission {
         }
         let predicted = self.predict(context, known.map(|room| room.streams), rules, cost, now);
         // The noise of some seconds neither refuses nor invites anybody.
-        let streams = known.map_or(predicted, |room| {
+        let (streams, over) = known.map_or((predicted, FIRST.as_secs_f64()), |room| {
             let seconds = now.saturating_duration_since(room.at).as_secs_f64();
             let told = ((cost.seen() - room.seen) / TELLING).min(seconds).max(UNTOLD * seconds);
-            room.streams + (told / MEMORY.as_secs_f64()).min(1.0) * (predicted - room.streams)
+            let over = (room.over + told).min(MEMORY.as_secs_f64());
+            (room.streams + (told / over).min(1.0) * (predicted - room.streams), over)
         });
         if let Some(cell) = self.room.get_mut(context) {
             *cell = Some(Room {
                 streams,
                 at: now,
                 seen: cost.seen(),
+                over,
             });
         }
         streams
