@@ -229,22 +229,29 @@ impl Redaction {
         let reaches = |least: Option<usize>| least.is_some_and(|least| digits >= least);
         let by_length = reaches(self.numerals) || reaches(self.identifying) && !found.counts;
         // What follows may say that it is sensitive, or go on with it.
-        let open = stage == Stage::Interim && found.until + found.reach() > words.len();
+        let guess = self.guess();
+        let open = stage == Stage::Interim && guess.is_some() && found.until + found.reach() > words.len();
         let rest = words.get(found.words.end..).unwrap_or_default();
         let is_last = || found.goes_on && found.until >= words.len() || rest.iter().all(|word| numerals::is_open(word));
         let by_form = found.label.is_none_or(|label| labels::BY_LENGTH.contains(&label));
         let is_long = digits >= NUMBERS || found.goes_on && digits > 1;
         let begins_card = found.begins_card && found.until + found.reach() > words.len() && self.labels.contains(&labels::CREDIT_CARD);
-        let goes_on = stage == Stage::Final && (by_form && is_long && is_last() || begins_card);
+        let goes_on = stage == Stage::Final && guess.is_some() && (by_form && is_long && is_last() || begins_card);
         if !(by_length || open || goes_on) {
             return None;
         }
-        let guess = self.labels.first().copied().filter(|_| !by_length && by_form);
+        let guess = guess.filter(|_| !by_length && by_form);
         let numerals = Found {
             words: found.numerals.clone(),
             ..found.clone()
         };
         Some((numerals, guess.or(found.label).unwrap_or(labels::NUMERICAL_PII)))
+    }
+
+    /// The label under which numerals are redacted that could become part of something, if they could: no name has numerals.
+    fn guess(&self) -> Option<Label> {
+        let of = |is: fn(&Label) -> bool| self.labels.iter().copied().find(is);
+        of(|label| labels::BY_LENGTH.contains(label)).or_else(|| of(|label| *label != labels::NAME))
     }
 
     /// Up to where words are shown: those at the end of an interim that could turn out to be a part of a number, an address or a name are not.

@@ -255,6 +255,19 @@ fn tokens_name_and_number_what_they_stand_for() {
 }
 
 #[test]
+fn numerals_that_may_go_on_stand_under_a_label_that_they_can_have() {
+    let words: Vec<String> = "the room is two oh five".split(' ').map(str::to_owned).collect();
+    for (options, wanted) in [
+        (&["name"][..], "the room is two oh five"),
+        (&["name", "dob", "ssn"], "the room is [SSN_1]"),
+        (&["name", "account_number"], "the room is [ACCOUNT_NUMBER_1]"),
+    ] {
+        let shown = redaction(options).words(spoken(&words), &mut Memory::default(), Stage::Final).words;
+        assert_eq!(text(&shown), wanted, "{options:?}");
+    }
+}
+
+#[test]
 fn a_token_spans_its_words_and_keeps_what_ends_the_sentence() {
     let mut words = spoken(&["code".into(), "nine".into(), "hundred".into(), "okay".into()]);
     words[2].confidence = 0.4;
